@@ -1,0 +1,185 @@
+r"""The command `aotlib`: what is run outside notebooks.
+
+Only the command that needs torch imports it, so that help and mistakes are answered at once.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import tyro
+
+from aotlib import profiles, records
+
+DESCRIPTION = """AOT-GAN as a notebook suite. `make reproduce` calls `aotlib reproduce`.
+
+AOTLIB_TRACEBACK=1 shows where an error arose."""
+
+
+def data(
+    images: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|FOLDER")] = "samples",
+    root: Path | None = None,
+    split: str = "all",
+    masks: Path | None = None,
+    quarantine: Path = Path("results/quarantine.csv"),
+) -> None:
+    """Check photographs, and mask files if given: how many, how large, which cannot be used.
+
+    Args:
+        images: samples, places2, celebahq, openlogo, or any folder of images.
+        root: where the named data set is; data/NAME when not given.
+        split: train, val or test; all is every image in the folder.
+        masks: a folder of mask files (white = hole) to count by share of hole.
+        quarantine: the list of files that cannot be used is saved here.
+    """
+    from aotlib import check
+
+    print(check.images(images, root or profiles.find_root() / "data" / images, split, quarantine))
+    if masks is not None:
+        print(check.masks(masks))
+
+
+def notebook(name: tyro.conf.Positional[str], profile: str = "course") -> None:
+    """Run one notebook of a profile; its results go to results/PROFILE/NAME.
+
+    Args:
+        name: such as 02_generator.
+        profile: smoke, course or paper, or any other file in profiles/.
+    """
+    from aotlib import runs
+
+    jobs = profiles.plan(profile)
+    if name not in jobs:
+        raise KeyError(f"profile {profile} has no notebook {name!r}; {profiles.nearest(name, jobs)}")
+    job = jobs[name]
+    print(f"  {name} ...", flush=True)
+    limit = None if name == profiles.TRAINING else 3600  # a training run may take days
+    record = runs.run_notebook(job.notebook, job.out_dir, job.parameters, timeout_s=limit)
+    print(f"  {name} done in {record['seconds']:.0f} s", flush=True)
+
+
+def reproduce(profile: str = "course", cores: int = 2, dry_run: bool = False) -> None:
+    """Run what is out of date of all notebooks, then print the result table and the path of the report.
+
+    Args:
+        profile: smoke (seconds), course (minutes on two CPU cores) or paper (days on a GPU).
+        cores: CPU cores to use at a time.
+        dry_run: only list what would run, and why.
+    """
+    from aotlib import runs
+
+    root = profiles.find_root()
+    profiles.plan(profile, root)  # a mistake in a profile is answered here, in a few words
+    started = time.time()
+    with runs.only_writer(root / "results"):
+        code = _snakemake(root, profile, cores, dry_run)
+    if code != 0:
+        log = root / "results" / profile / "snakemake.log"
+        account = log.read_text(encoding="utf-8")
+        if "Error in rule" not in account:  # no notebook failed, and so none has said why
+            print(account)
+        raise RuntimeError(f"stopped before the end; call it again to go on. Snakemake's own account is in {log}")
+    if not dry_run:
+        _print_summary(root / "results" / profile, time.time() - started)
+
+
+def _snakemake(root: Path, profile: str, cores: int, dry_run: bool) -> int:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--directory", root]
+    command += ["--cores", str(cores), "--config", f"profile={profile}", "--rerun-incomplete", "--scheduler", "greedy"]
+    command += ["--nolock"]  # our own lock is freed by the system even after kill -9; Snakemake's would be left
+    command += ["--dry-run", "--quiet", "host"] if dry_run else ["--quiet", "host", "progress"]
+    log = root / "results" / profile / "snakemake.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stderr=None if dry_run else file)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop_children)
+        return process.wait()
+
+
+def _stop_children(*_) -> None:
+    for child in psutil.Process().children(recursive=True):  # Snakemake alone would wait for a notebook to end
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.terminate()
+
+
+def _print_summary(results: Path, seconds: float) -> None:
+    table = results / "06_evaluation" / "tables" / "buckets.md"
+    if table.is_file():
+        print(f"\n{table.read_text(encoding='utf-8').strip()}\n")
+    print(f"{results.name}: all up to date after {seconds:.0f} s\nreport: {results / 'report.html'}")
+
+
+def report(profile: str = "course") -> None:
+    """Write results/PROFILE/report.html: all figures and tables on one page."""
+    from aotlib.report import write_report
+
+    print(f"  report {write_report(profile, profiles.find_root())}", flush=True)
+
+
+def _train_command():
+    from aotlib.config import TrainConfig
+
+    def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], run_dir: Path | None = None) -> None:
+        """Train a model outside a notebook, or go on with a run that was stopped.
+
+        Args:
+            run_dir: the run's folder; results/train/ and a name made of the configuration when not given.
+        """
+        _train(config, run_dir)
+
+    return train
+
+
+def train() -> None:
+    """Train a model outside a notebook, or go on with a run that was stopped."""
+
+
+def _train(config, run_dir: Path | None) -> None:
+    from safetensors import safe_open
+
+    from aotlib import runs
+    from aotlib.train import train
+
+    root, started = profiles.find_root(), time.time()
+    run_dir = run_dir or root / "results" / "train" / profiles.training_run(asdict(config), root)
+    print(f"training in {run_dir}", flush=True)
+    with runs.only_writer(run_dir):
+        last = train(config, run_dir, report=_print_row)
+        with safe_open(run_dir / "generator.safetensors", "np") as weights:
+            features = weights.metadata()["features"]  # what "auto" came to
+        content = records.record(
+            parameters=asdict(config),
+            seed=config.seed,
+            data_dir=config.data_dir,
+            features=features,
+            metrics=last,
+            seconds=time.time() - started,
+        )
+        records.write_json(run_dir / "record.json", content)
+
+
+def _print_row(row: dict) -> None:
+    print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
+
+
+def main() -> None:
+    commands = {"data": data, "train": train, "notebook": notebook, "reproduce": reproduce, "report": report}
+    if sys.argv[1:2] == ["train"]:
+        commands["train"] = _train_command()  # its options are the fields of TrainConfig, which needs torch
+    try:
+        tyro.extras.subcommand_cli_from_dict(commands, prog="aotlib", description=DESCRIPTION)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        if os.environ.get("AOTLIB_TRACEBACK"):
+            raise
+        text = error.args[0] if isinstance(error, KeyError) else error  # str() would add quotation marks
+        sys.exit(f"aotlib: {text}")
+    except KeyboardInterrupt:
+        sys.exit("aotlib: stopped")

@@ -1,0 +1,201 @@
+r"""Which notebooks a profile runs, with which parameters, and where each writes: all of it known before anything runs.
+
+Nothing here imports torch: Snakemake reads this module each time. Taught in notebook 05.
+"""
+
+import ast
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from aotlib.records import fingerprint
+
+TRAINING = "05_training"
+# What decides the weights besides the parameters: a run by other code gets another folder. A test holds this list
+# against the imports of train.py.
+TRAINING_CODE = "blocks config data features images losses masks model sources strokes train".split()
+
+
+class Job(NamedTuple):
+    r"""One notebook of a profile: what is run, where it writes, and all its parameters (folders are absolute)."""
+
+    notebook: Path
+    out_dir: Path
+    parameters: dict
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known)) or 'none'}"
+
+
+def find_root(start: str | Path = ".") -> Path:
+    r"""The checkout that `start` lies in: the nearest folder upwards with a Snakefile, else the one of this package."""
+    here = Path(start).resolve()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
+        if (folder / "Snakefile").is_file() and (folder / "profiles").is_dir():
+            return folder
+    raise FileNotFoundError(f"no Snakefile and profiles/ at or above {here}; run this inside a checkout of the suite")
+
+
+def load_profile(name: str, root: str | Path | None = None) -> dict[str, dict]:
+    r"""``profiles/<name>.yaml``: the parameters of every notebook that differ from its defaults.
+
+    Raises:
+        ValueError: at a text that looks like a number. YAML reads ``1e-4`` as a text; ``1.0e-4`` is the number.
+    """
+    folder = Path(root or find_root()) / "profiles"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"no profile {name!r}; {nearest(name, [p.stem for p in folder.glob('*.yaml')])}")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    profile = {key: {} if value is None else value for key, value in (content or {}).items()}
+    for notebook, parameters in profile.items():
+        if not isinstance(parameters, dict):
+            raise ValueError(f"{path.name}: {notebook}: needs lines 'parameter: value', found {parameters!r}")
+        for key, value in parameters.items():
+            _refuse_number_texts(value, f"{path.name}: {notebook}: {key}")
+    return profile
+
+
+def _refuse_number_texts(value: object, where: str) -> None:
+    if isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_number_texts(item, where)
+    elif isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return
+        raise ValueError(f"{where} = {value!r} is a text to YAML, not a number; write {_yaml_number(number)}")
+
+
+def _yaml_number(number: float) -> str:
+    text = repr(number)
+    return text.replace("e", ".0e") if "e" in text and "." not in text else text
+
+
+def declared_parameters(notebook: str | Path) -> dict[str, object]:
+    r"""Names and defaults of a notebook, read from its one cell tagged ``parameters``.
+
+    That cell holds literals only, one a line: papermill writes new values *below* it, so anything worked out there
+    would keep the value of the defaults.
+    """
+    notebook = Path(notebook)
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs exactly one")
+    source = "".join(tagged[0]["source"])
+    declared = {}
+    for line in ast.parse(source).body:
+        text = ast.get_source_segment(source, line)
+        targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+        try:
+            (name,) = targets
+            declared[name.id] = ast.literal_eval(line.value)
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"{notebook.name}: {text!r} in the parameters cell is not 'name = literal'") from None
+        _check_literal(declared[name.id], f"{notebook.name}: {text!r}")
+    return declared
+
+
+def _check_literal(value: object, where: str) -> None:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_literal(item, where)
+    elif not isinstance(value, bool | int | float | str | None):
+        raise ValueError(f"{where}: papermill would turn this {type(value).__name__} into a text; write a list")
+
+
+def checked_parameters(notebook: str | Path, given: dict) -> dict:
+    r"""All parameters of the notebook: its defaults, with `given` in their place once names and types are right."""
+    declared = declared_parameters(notebook)
+    name = Path(notebook).name
+    for key in given:
+        if key not in declared:
+            raise KeyError(f"{name} has no parameter {key!r}; {nearest(key, declared)}")
+    return declared | {key: _converted(value, declared[key], f"{name}: {key}") for key, value in given.items()}
+
+
+def _converted(value: object, default: object, where: str) -> object:
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if default is not None and type(value) is not type(default):
+        kind, seen = type(default).__name__, type(value).__name__
+        raise TypeError(f"{where} = {value!r} is of type {seen}; it must be {kind}, like the default {default!r}")
+    if isinstance(value, list) and default:
+        return [_converted(item, default[0], where) for item in value]
+    _check_literal(value, where)
+    return value
+
+
+def code_digest(folder: str | Path, modules: Iterable[str] = TRAINING_CODE) -> str:
+    r"""A number that changes when statements of the modules change, but not for comments, docstrings or layout."""
+    total = hashlib.sha256()
+    for module in modules:
+        tree = ast.parse((Path(folder) / f"{module}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body[0] = ast.Pass()
+        total.update(ast.unparse(tree).encode())
+    return total.hexdigest()
+
+
+def run_name(parameters: dict, *, code: str = "", data: str = "") -> str:
+    r"""A folder name that two runs share only if parameters, code and data are the same: method-data-seed-digest.
+
+    Folders (names that end in ``_dir``) do not count, so that the name is the same on every machine; what is in them
+    does, through `data`, a fingerprint.
+
+    >>> run_name({"seed": 0, "lr": 1e-4, "data_dir": "/home/ada/photos"})
+    'aotgan-photos-s0-b55dbd23'
+
+    Taught in notebook 05.
+    """
+    counted = {key: value for key, value in parameters.items() if not key.endswith("_dir")}
+    text = json.dumps([counted, code, data], sort_keys=True)
+    method = parameters.get("method", "aotgan")
+    where = Path(parameters.get("data") or parameters.get("data_dir", "")).name or "data"
+    return f"{method}-{where}-s{parameters.get('seed', 0)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
+    r"""Every notebook of the profile in order, with the folder that it writes to and all its parameters.
+
+    A notebook that has a parameter ``run_dir`` gets the folder of the training run.
+    """
+    root = Path(root or find_root()).resolve()
+    results = root / "results" / profile
+    jobs = {}
+    for name, given in sorted(load_profile(profile, root).items()):
+        notebook = root / "notebooks" / f"{name}.ipynb"
+        if not notebook.is_file():
+            known = [path.stem for path in notebook.parent.glob("*.ipynb")]
+            raise FileNotFoundError(f"profiles/{profile}.yaml: there is no notebook {name!r}; {nearest(name, known)}")
+        if fixed := {"out_dir", "run_dir"} & given.keys():
+            raise ValueError(f"profiles/{profile}.yaml: {name}: {', '.join(sorted(fixed))} is not a profile's to set")
+        parameters = checked_parameters(notebook, given)
+        for key in [key for key, value in parameters.items() if key.endswith("_dir") and value]:
+            parameters[key] = str((notebook.parent / parameters[key]).resolve())
+        out_dir = results / "training" / training_run(parameters, root) if name == TRAINING else results / name
+        if "run_dir" in parameters:
+            if TRAINING not in jobs:
+                raise ValueError(f"profiles/{profile}.yaml: {name} has a run_dir, but no {TRAINING} comes before it")
+            parameters["run_dir"] = str(jobs[TRAINING].out_dir)
+        jobs[name] = Job(notebook, out_dir, parameters | {"out_dir": str(out_dir)})
+    return jobs
+
+
+def training_run(parameters: dict, root: Path) -> str:
+    r"""The name of the run that today's code would make with these parameters and this data.
+
+    Taught in notebook 05.
+    """
+    found = fingerprint(parameters["data_dir"]) if parameters.get("data_dir") else None
+    return run_name(parameters, code=code_digest(root / "aotlib"), data=found["sha256"] if found else "")

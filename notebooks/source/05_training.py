@@ -1,0 +1,164 @@
+# %% [markdown]
+# # 5 · Training: two networks, one step each
+# **You will** make one step of the generator and one of the discriminator by hand, check that neither moves the other,
+# then train, stop, go on, and watch the fills grow.
+# **Needs** notebooks 2 to 4. **Takes** 25 s at these defaults, which learn little; `profiles/course.yaml` trains for
+# about four minutes on two CPU cores, and `profiles/paper.yaml` is the paper's size, for a GPU.
+# %% tags=["parameters"]
+data = "samples"  # samples, places2, celebahq, openlogo, or a folder with train/ and val/
+masks = ""  # folder of mask files, white = hole; empty: generated masks
+mask_low = 0.01  # smallest share of the picture that is hole
+mask_high = 0.4  # largest share
+size = 48  # side of a training crop, pixels
+recipe = "paper"  # paper or released
+design = "sm_patchgan"  # sm_patchgan, hm_patchgan, patchgan or released
+width = 8  # channels of the first layer; the paper's is 64
+n_blocks = 2  # AOT blocks; the paper's is 8
+rates = [1, 2, 4, 8]  # dilation rates of a block
+features = "auto"  # auto, vgg19, vgg19_conv3 or random
+feature_width = 16  # channels of the random feature network's first layer; VGG19 has 64
+weight_adv = 0.01  # adversarial loss
+weight_rec = 1.0  # reconstruction loss
+weight_per = 0.1  # perceptual loss
+weight_sty = 250.0  # style loss
+batch = 4  # images a step
+steps = 40  # steps of each network
+lr = 0.002  # learning rate of both Adams; the paper's is 0.0001
+beta1 = 0.5  # of both Adams; the paper's is 0
+beta2 = 0.99  # of both Adams; the paper's is 0.9
+ema_decay = 0.9  # running average of the generator's weights
+seed = 0  # of weights, order, crops and masks
+workers = 0  # processes that read images
+log_every = 10  # steps between two lines of the log
+sample_every = 20  # steps between two looks at the held-out pictures
+save_every = 20  # steps between two states on disk
+n_samples = 5  # held-out pictures to look at
+data_dir = "../data/samples"  # where the data set is
+out_dir = "../results/smoke/05_training"  # weights, log, state, figures and metrics.json go here
+# %%
+import dataclasses
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+
+from aotlib import figures, runs
+from aotlib.config import TrainConfig
+from aotlib.features import load_features
+from aotlib.images import read_image, to_float
+from aotlib.train import build, discriminator_step, generator_step, held_out, pick_device, train, training_batches
+from aotlib.trainlog import read_log
+
+figures.style(inline="jpeg")
+names = {field.name for field in dataclasses.fields(TrainConfig)}
+config = TrainConfig(**{name: value for name, value in globals().items() if name in names})
+# %% [markdown]
+# `TrainConfig` holds everything that decides a run. Its own defaults are the paper's where they are known; the
+# parameters above make it small. What differs here:
+# %% tags=["nbval-check-output"]
+paper = TrainConfig()
+rows = [(name, getattr(paper, name), getattr(config, name)) for name in ("size", "width", "n_blocks", "batch", "lr")]
+print(pd.DataFrame(rows, columns=["", "paper", "here"]).to_string(index=False))
+# %% [markdown]
+# ## 5.1 One step of each, by hand
+# $G$ descends $L = 0.01 L_{adv} + L_{rec} + 0.1 L_{per} + 250 L_{sty}$. To know $L_{adv}$ it must ask $D$, and
+# back-propagation would happily leave a gradient in $D$'s weights. The released code does, and adds it to $D$'s own. Here
+# $D$ is frozen while $G$ learns.
+#
+# **Guess**: after $G$'s step, which of the two networks has changed? And after $D$'s?
+# %% tags=["nbval-check-output"]
+device = pick_device(config.device)
+state = build(config, device)
+network = load_features(features, seed=seed, width=feature_width).to(device)
+first = next(training_batches(config, 0, device, Path(out_dir)))
+
+
+def weights():
+    return torch.cat([p.detach().flatten() for p in state.generator.parameters()]), torch.cat(
+        [p.detach().flatten() for p in state.discriminator.parameters()]
+    )
+
+
+g0, d0 = weights()
+z, values = generator_step(state, first, network, config)
+g1, d1 = weights()
+values |= discriminator_step(state, first, z, config)
+g2, d2 = weights()
+print("after G's step: G changed", not torch.equal(g0, g1), "| D changed", not torch.equal(d0, d1))
+print("after D's step: G changed", not torch.equal(g1, g2), "| D changed", not torch.equal(d1, d2))
+assert torch.equal(d0, d1) and torch.equal(g1, g2)
+# %% [markdown]
+# ## 5.2 Train
+# `train` repeats the two steps and writes a line of `log.jsonl` every `log_every` steps. Run this cell again after it was
+# interrupted: it goes on from the newest state, and ends bit for bit where an undisturbed run would have ended, because
+# crop, flip, colour and mask of every sample are a function of (seed, epoch, index).
+# %%
+lines = max(1, steps // log_every // 8)  # at most about eight lines here; all are in log.jsonl
+
+
+def report(row):
+    if row["step"] // log_every % lines == 0:
+        print(f"step {row['step']:7d}  rec {row['rec']:.4f}  D {row['dis']:.3f}  {row['images_per_s']:.1f} images/s")
+
+
+last = train(config, out_dir, report)
+log = pd.DataFrame(read_log(out_dir))
+# %% tags=["nbval-check-output"]
+assert log.step.iloc[-1] == steps and log.notna().all()["total"]
+assert log.rec.iloc[-1] < log.rec.iloc[0], "the reconstruction loss did not fall"
+print("lines of the log:", len(log), "| the reconstruction loss fell:", bool(log.rec.iloc[-1] < log.rec.iloc[0]))
+# %% [markdown]
+# ## 5.3 Curves
+# **Guess**: which loss falls first, and which one should *not* go to zero?
+# %%
+names = {"rec": "reconstruction", "per": "perceptual", "sty": "style", "adv": "adversarial (G)", "dis": "adversarial (D)"}
+fig, axes = plt.subplots(1, 5, figsize=(figures.PAGE * 1.4, 1.9))
+for ax, (key, name) in zip(axes, names.items()):
+    ax.plot(log.step, log[key])
+    ax.set(title=name, xlabel="step")
+axes[0].set_ylabel("loss")
+fig.text(0, 0, f"data: {data}; feature network: {network.name}", fontsize=6)
+figures.save(fig, f"{out_dir}/figures", "losses")
+plt.show()
+# %% [markdown]
+# Read it: $L_{rec}$ falls fastest, colours come before texture. The discriminator's loss stays away from zero as long as
+# the fills keep it busy.
+#
+# ## 5.4 Held-out pictures over time
+# The running average of $G$'s weights fills the same holes in the same validation pictures, which it never trains on.
+# %%
+watch = held_out(config, torch.device("cpu"))
+count, side = len(watch["image"]), watch["image"].shape[-1]
+strips = sorted(Path(out_dir, "samples").glob("step_*.png"))
+strips = [strips[i] for i in sorted({0, len(strips) // 3, 2 * len(strips) // 3, len(strips) - 1})]
+rows = [[figures.show_holes(x, m) for x, m in zip(watch["image"], watch["mask"])]]
+for strip in strips:
+    row = to_float(read_image(strip))
+    rows.append([row[:, :, i * side : (i + 1) * side] for i in range(count)])
+rows.append(list(watch["image"]))
+labels = ["input", *[f"step {int(s.stem[5:])}" for s in strips], "truth"]
+captions = [[label if i == 0 else "" for i in range(count)] for label in labels]
+fig = figures.grid(rows, [""] * count, captions)
+figures.save(fig, f"{out_dir}/figures", "over_time")
+plt.show()
+# %%
+scores = log.dropna(subset=["val_psnr"])[["step", "val_psnr", "val_hole_l1"]]
+figures.write_table(scores, f"{out_dir}/tables", "held_out")
+print(scores.round(3).to_string(index=False))
+# %% [markdown]
+# Read it: grey first, then the colours of the surroundings, then edges that go on into the hole. How far it gets is a
+# matter of steps: this notebook makes a few dozen to a few thousand, the released recipe a million.
+# %%
+runs.finish(
+    out_dir,
+    {"features": network.name, "steps": steps, "rec": last["rec"], "val_psnr": last["val_psnr"],
+     "val_hole_l1": last["val_hole_l1"], "images_per_s": log.images_per_s.median()},
+)  # fmt: skip
+# %% [markdown]
+# ## What to remember
+# - Two optimisers, two losses, no gradient across: freeze $D$ while $G$ learns, detach $z$ while $D$ learns.
+# - Randomness that is a function of (seed, epoch, index) makes a run resumable and independent of the number of workers.
+# - $L_{rec}$ alone gives colours; the other three ask for texture, and take time.
+#
+# Next: [6 · Evaluation](06_evaluation.ipynb), what the result is worth.

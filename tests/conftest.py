@@ -1,0 +1,96 @@
+"""What the tests share: how notebooks are compared (nbval), and small notebooks to try the machinery on."""
+
+import os
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two workers share two cores
+
+ROOT = Path(__file__).resolve().parents[1]
+CONCEPTS = ("02_generator", "03_discriminator")  # small and exact: every output is compared, not only tagged cells
+KEPT_TOGETHER = ("05_training", "06_evaluation")  # the second reads the weights that the first leaves
+
+
+def pytest_configure(config):
+    """The training notebook starts anew: over a finished run of an earlier test it would have nothing to do."""
+    if config.option.nbval_lax and not hasattr(config, "workerinput"):
+        for name in KEPT_TOGETHER:
+            shutil.rmtree(ROOT / "results" / "smoke" / name, ignore_errors=True)
+
+
+def pytest_collectstart(collector):
+    """Per notebook: compare all outputs or only tagged ones; never the widths of pandas' HTML."""
+    if type(collector).__name__ == "IPyNbFile":
+        collector.compare_outputs = collector.path.stem in CONCEPTS
+        collector.skip_compare += ("text/html",)
+
+
+def pytest_collection_modifyitems(items):
+    """With `--dist loadgroup` one worker runs all cells of a notebook, and all tests of a module."""
+    for item in items:
+        stem = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("training" if stem in KEPT_TOGETHER else stem))
+
+
+@pytest.fixture
+def make_notebook():
+    """A function that writes a notebook: make_notebook(path, text of the parameters cell, text of a cell, ...)."""
+
+    def make(path: Path, parameters: str | None, *cells: str) -> Path:
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
+        notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        if parameters is not None:
+            tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+            notebook.cells.insert(0, tagged)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, path)
+        return path
+
+    return make
+
+
+TRAINING = """
+import time
+from pathlib import Path
+from aotlib import runs
+state = Path(out_dir, "state", "step")
+state.parent.mkdir(parents=True, exist_ok=True)
+started = step = int(state.read_text()) if state.exists() else 0
+while step < steps:
+    time.sleep(pause_s)
+    step += 1
+    state.write_text(str(step))
+Path(out_dir, "generator.safetensors").write_text(str(step))
+runs.finish(out_dir, {"started": started, "features": "random"})
+"""
+EVALUATION = """
+from pathlib import Path
+from aotlib import runs
+(Path(out_dir) / "tables").mkdir(parents=True)
+weights = Path(run_dir, "generator.safetensors").read_text()
+_ = Path(out_dir, "tables", "buckets.md").write_text("| bucket | l1 |\\n|:--|--:|\\n| 1-10 % | " + weights + " |\\n")
+runs.finish(out_dir, {"l1": float(weights)})
+"""
+
+
+@pytest.fixture
+def toy(tmp_path, make_notebook):
+    """A checkout with three notebooks that do next to nothing, the true Snakefile and a copy of the code."""
+    root = tmp_path / "my toy"  # with a space, as people's folders have
+    notebooks = root / "notebooks"
+    shutil.copytree(ROOT / "aotlib", root / "aotlib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", root)
+    (root / "profiles").mkdir()
+    (root / "profiles" / "toy.yaml").write_text("01_data: {scale: 2}\n05_training: {steps: 3}\n06_evaluation: {}\n")
+    (root / "data" / "samples").mkdir(parents=True)
+    (root / "data" / "samples" / "a.txt").write_text("a")
+    where = 'out_dir = "../results/smoke/01_data"\ndata_dir = "../data/samples"\n'
+    ending = 'from aotlib import runs\nruns.finish(out_dir, {"scale": scale})'
+    make_notebook(notebooks / "01_data.ipynb", where + "scale = 1.0", ending)
+    make_notebook(notebooks / "05_training.ipynb", where + "seed = 0\nsteps = 2\npause_s = 0.0", TRAINING)
+    make_notebook(notebooks / "06_evaluation.ipynb", where + 'run_dir = "../results/smoke/05_training"', EVALUATION)
+    return root

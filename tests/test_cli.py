@@ -1,0 +1,137 @@
+"""The command line, and the graph that `make reproduce` runs: what is executed, and what goes on after kill -9."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from aotlib import cli, report
+
+CLI = [sys.executable, "-m", "aotlib"]
+
+
+def call(*words, cwd=ROOT, code=0):
+    done = subprocess.run([*CLI, *words], cwd=cwd, capture_output=True, text=True, timeout=300)
+    text = done.stdout + done.stderr
+    assert done.returncode == code, text
+    return text
+
+
+def test_help_comes_without_torch():
+    check = "import sys, aotlib.cli, aotlib.runs; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+    text = call("--help")
+    assert all(word in text for word in ("data", "train", "notebook", "reproduce", "report"))
+
+
+def test_mistakes_are_answered_in_a_line(toy):
+    assert "--profile" in call("reproduce", "--profil", "x", code=2)
+    assert call("reproduce", "--profile", "tyo", cwd=toy, code=1) == "aotlib: no profile 'tyo'; did you mean 'toy'?\n"
+    text = call("notebook", "01_date", "--profile", "toy", cwd=toy, code=1)
+    assert "no notebook '01_date'; did you mean '01_data'" in text and "Traceback" not in text
+
+
+def test_data_counts_and_saves_what_cannot_be_used(tmp_path, monkeypatch, capsys):
+    photos, masks, listed = tmp_path / "photos", tmp_path / "masks", tmp_path / "out" / "quarantine.csv"
+    photos.mkdir()
+    masks.mkdir()
+    Image.new("RGB", (80, 70)).save(photos / "good.png")
+    Image.new("RGB", (80, 20)).save(photos / "flat.png")
+    (photos / "broken.jpg").write_bytes(b"not a picture")
+    mask = Image.new("L", (100, 100))
+    mask.paste(255, (20, 20, 60, 60))  # 16 %
+    mask.save(masks / "a.png")
+    monkeypatch.setattr(
+        sys, "argv", ["aotlib", "data", str(photos), "--masks", str(masks), "--quarantine", str(listed)]
+    )
+    cli.main()
+    text = capsys.readouterr().out
+    assert "3 images, 1 can be used" in text and "shorter side 70 to 70 px" in text
+    assert "2 set aside" in text and "10-20 %:     1, 0 touch the frame" in text
+    rows = listed.read_text().splitlines()
+    assert rows[0] == "path,reason" and len(rows) == 3 and "broken.jpg" in rows[1]
+
+
+def test_the_graph_runs_goes_on_after_kill_and_repeats_nothing(toy):
+    """One long story, because every step needs the one before."""
+    reproduce = ("reproduce", "--profile", "toy")
+    profile = toy / "profiles" / "toy.yaml"
+    profile.write_text("01_data: {scale: 2}\n05_training: {steps: 400, pause_s: 0.01}\n06_evaluation: {}\n")
+    running = subprocess.Popen([*CLI, *reproduce], cwd=toy, start_new_session=True, stdout=subprocess.DEVNULL)
+    state = wait_for(toy / "results" / "toy" / "training", "*/state/step")
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    before = int(wait_for_text(state))
+    assert 0 < before < 400
+
+    text = call(*reproduce, cwd=toy)
+    metrics = json.loads((state.parent.parent / "metrics.json").read_text())
+    assert metrics["started"] >= before  # it went on, it did not start anew
+    assert "01_data ..." not in text and "05_training done in" in text and "| 1-10 % | 400 |" in text
+    assert str(toy / "results" / "toy" / "report.html") in text
+    assert (toy / "results" / "toy" / "01_data" / "record.json").is_file()
+
+    for path in [*toy.glob("aotlib/*.py"), *toy.glob("notebooks/*"), toy / "Snakefile"]:
+        path.touch()  # as a git checkout does
+    assert "..." not in call(*reproduce, cwd=toy)
+
+    profile.write_text(profile.read_text().replace("scale: 2", "scale: 3"))
+    assert to_run(toy) == {"01_data", "report"}
+    (toy / "aotlib" / "figures.py").write_text("CHANGED = 1\n")
+    assert to_run(toy) == {"01_data", "training", "06_evaluation", "report"}
+
+
+def to_run(toy):
+    text = call("reproduce", "--profile", "toy", "--dry-run", cwd=toy)
+    return set(re.findall(r"^(?:local)?rule (\w+):", text, re.M)) - {"all"}
+
+
+def wait_for(folder, pattern, seconds=120):
+    for _ in range(seconds * 20):
+        if found := list(folder.glob(pattern)):
+            return found[0]
+        time.sleep(0.05)
+    raise AssertionError(f"no {pattern} in {folder} after {seconds} s")
+
+
+def wait_for_text(path):
+    """The kernel sees within a second that its parent is gone; until then it writes on."""
+    time.sleep(2)
+    return path.read_text() or "1"
+
+
+@pytest.fixture
+def results(toy, make_notebook):
+    """What a run of the toy's first notebook could have left."""
+    folder = toy / "results" / "toy" / "01_data"
+    make_notebook(folder / "01_data.ipynb", "a = 1")
+    for name, text in [("b", "| bucket | l1 |\n|:---|---:|\n| 1-10 % | 0.5 |\n"), ("a", "no table")]:
+        (folder / "tables").mkdir(exist_ok=True)
+        (folder / "tables" / f"{name}.md").write_text(text)
+    (folder / "figures").mkdir()
+    Image.effect_noise((2000, 1000), 50).save(folder / "figures" / "noise.png")
+    Image.new("RGB", (20, 10), "red").save(folder / "figures" / "<flat>.png")
+    record = {"started": "2026-01-01", "seconds": 1.2, "device": "cpu", "features": None, "seed": 0, "data": None}
+    (folder / "record.json").write_text(json.dumps(record | {"commit": "0123456789abcdef", "dirty": True}))
+    return toy
+
+
+def test_the_report_is_one_file_that_says_what_it_is(results):
+    page = report.write_report("toy", results).read_text()
+    assert "not the paper's runs" in page.replace("\n", " ").replace("They are ", "")
+    assert "<td>1-10 %</td><td>0.5</td>" in page and "01234567 + changes" in page
+    assert "data:image/jpeg" in page and "data:image/png" in page  # each in the smaller kind
+    assert "&lt;flat&gt;" in page and "http" not in page
+    assert len(page) < 1_000_000
+
+
+def test_markdown_tables_are_read_back(tmp_path):
+    (tmp_path / "a.md").write_text("Some words.\n\n| a | b |\n|:--|---:|\n| x - y | -1 |\n")
+    assert report.markdown_rows(tmp_path / "a.md") == [["a", "b"], ["x - y", "-1"]]

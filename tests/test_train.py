@@ -1,0 +1,203 @@
+"""Training: what each step may change, exact resume, state on disk, and refusals in words."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from aotlib.checkpoint import load_generator, load_state, save_state, state_files
+from aotlib.config import TrainConfig
+from aotlib.features import load_features
+from aotlib.masks import composite
+from aotlib.train import build, discriminator_step, generator_step, train
+from aotlib.trainlog import read_log
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Smooth colour gradients: a tiny network can learn them in a few steps."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 4), ("val", 2)):
+        (folder / split).mkdir()
+        for i in range(n):
+            y, x = np.mgrid[0:80, 0:96] / 80
+            slope = rng.uniform(-80, 80, (2, 3))
+            picture = 128 + slope[0] * y[..., None] + slope[1] * x[..., None]
+            Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / split / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def tiny(photographs):
+    return TrainConfig(
+        data=str(photographs), size=48, width=2, n_blocks=1, rates=(1, 2), features="random", batch=2, steps=4,
+        lr=1e-3, mask_high=0.4, workers=0, log_every=1, sample_every=2, save_every=2, n_samples=2, device="cpu",
+    )  # fmt: skip
+
+
+def batch_of(n=2, size=48):
+    rng = torch.Generator().manual_seed(0)
+    mask = torch.zeros(n, 1, size, size)
+    mask[..., 10:30, 14:40] = 1
+    return {"image": torch.rand(n, 3, size, size, generator=rng) * 2 - 1, "mask": mask}
+
+
+def copy_of(module):
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def changed(module, before):
+    return [key for key, value in module.state_dict().items() if not torch.equal(value, before[key])]
+
+
+def test_each_step_changes_its_own_network_only(tiny):
+    state, batch = build(tiny, CPU), batch_of()
+    generator, discriminator = copy_of(state.generator), copy_of(state.discriminator)
+    z, values = generator_step(state, batch, load_features("random"), tiny)
+    assert changed(state.generator, generator)
+    weights = [key for key in changed(state.discriminator, discriminator) if not key.endswith(("_u", "_v"))]
+    assert not weights, "the generator's step moved the discriminator"
+    assert all(p.grad is None for p in state.discriminator.parameters()), "L leaked into D's gradient"
+    assert not z.requires_grad and set(values) == {"rec", "per", "sty", "adv", "total"}
+    generator = copy_of(state.generator)
+    discriminator_step(state, batch, z, tiny)
+    assert not changed(state.generator, generator)
+    assert [key for key in changed(state.discriminator, discriminator) if key.endswith("original")]
+
+
+def test_discriminators_gradient_is_that_of_its_own_loss(tiny):
+    """After a step of G, D's gradient must equal one computed on a fresh copy that G never touched."""
+    from aotlib.losses import discriminator_loss
+
+    state, batch = build(tiny, CPU), batch_of()
+    state.discriminator.eval()  # no power iteration: both sides see the same spectral norm
+    z, _ = generator_step(state, batch, load_features("random"), tiny)
+    fresh = build(tiny, CPU).discriminator.eval()
+    discriminator_loss(fresh(batch["image"]), fresh(z), batch["mask"]).backward()
+    discriminator_step(state, batch, z, tiny)
+    for ours, theirs in zip(state.discriminator.parameters(), fresh.parameters()):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_the_paper_shows_vgg_the_composite_and_the_released_code_the_prediction(tiny):
+    features, batch = load_features("random"), batch_of()
+    batch["mask"].zero_()  # nothing to fill: the composite is the photograph itself
+    for recipe, expected in (("paper", True), ("released", False)):
+        config = dataclasses.replace(tiny, recipe=recipe)
+        _, values = generator_step(build(config, CPU), batch, features, config)
+        assert (values["per"].item() == 0) is expected
+        assert values["total"].item() == pytest.approx(
+            sum(getattr(config, f"weight_{k}") * values[k].item() for k in ("rec", "per", "sty", "adv")), rel=1e-5
+        )
+
+
+def test_running_average_follows_its_formula(tiny):
+    config = dataclasses.replace(tiny, ema_decay=0.9)
+    state, features = build(config, CPU), load_features("random")
+    for i in range(2):
+        generator_step(state, batch_of(), features, config)
+        weight = state.generator.decoder[2].bias.detach().clone()
+        expected = weight if i == 0 else 0.9 * expected + 0.1 * weight
+    torch.testing.assert_close(state.average.module.decoder[2].bias.detach(), expected)
+
+
+def test_training_learns(tiny, tmp_path):
+    config = dataclasses.replace(tiny, steps=30, log_every=5, sample_every=15, save_every=15, lr=4e-3, width=4)
+    rows = []
+    last = train(config, tmp_path, report=rows.append)
+    assert [row["step"] for row in rows] == list(range(5, 31, 5)) and rows == read_log(tmp_path)
+    assert last["rec"] < 0.8 * rows[0]["rec"]
+    assert {p.name for p in (tmp_path / "samples").iterdir()} == {f"step_{s:08d}.png" for s in (15, 30)}
+    assert any((tmp_path / "tensorboard").iterdir())
+    generator = load_generator(tmp_path / "generator_ema.safetensors")
+    batch = batch_of()
+    with torch.no_grad():
+        z = composite(generator(batch["image"], batch["mask"]), batch["image"], batch["mask"])
+    assert z.shape == batch["image"].shape
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tiny, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(tiny, whole)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(row):
+        if row["step"] == 3:  # one step behind the state of step 2
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(tiny, parts, report=stop)
+    assert [row["step"] for row in read_log(parts)] == [1, 2, 3]
+    train(tiny, parts)
+    a, b = load_state(whole / "state"), load_state(parts / "state")
+    flat_a, flat_b = (torch.utils._pytree.tree_flatten(state)[0] for state in (a, b))
+    assert len(flat_a) == len(flat_b) > 50
+    assert all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in zip(flat_a, flat_b))
+
+    def timeless(folder):
+        return [{k: v for k, v in row.items() if k != "images_per_s"} for row in read_log(folder)]
+
+    assert timeless(whole) == timeless(parts)
+
+
+def test_training_longer_goes_on_and_another_configuration_is_refused(tiny, tmp_path):
+    train(dataclasses.replace(tiny, steps=2), tmp_path)
+    train(tiny, tmp_path)
+    assert [row["step"] for row in read_log(tmp_path)] == [1, 2, 3, 4]
+    with pytest.raises(ValueError, match="lr 0.001 -> 0.002"):
+        train(dataclasses.replace(tiny, lr=2e-3), tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny, tmp_path):
+    with pytest.raises(FloatingPointError, match="not finite at step"):
+        train(dataclasses.replace(tiny, weight_rec=float("nan")), tmp_path)
+
+
+def test_a_damaged_state_gives_way_to_the_one_before(tmp_path):
+    for step in (1, 2, 3):
+        save_state({"step": step, "x": torch.full((1000,), float(step))}, tmp_path, keep=2)
+    newest = state_files(tmp_path)[-1]
+    assert [p.name for p in state_files(tmp_path)] == ["step_00000002.pt", "step_00000003.pt"]
+    newest.write_bytes(newest.read_bytes()[:500])
+    with pytest.warns(UserWarning, match="step_00000003.pt is damaged"):
+        assert load_state(tmp_path)["step"] == 2
+    assert load_state(tmp_path / "none") is None
+
+
+def test_an_interrupted_write_leaves_no_state(tmp_path, monkeypatch):
+    save_state({"step": 1}, tmp_path)
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save_state({"step": 2}, tmp_path)
+    assert load_state(tmp_path) == {"step": 1}
+
+
+def test_a_cut_off_last_line_of_the_log_is_left_out(tmp_path):
+    (tmp_path / "log.jsonl").write_text(json.dumps({"step": 1}) + '\n{"step": 2, "re')
+    assert read_log(tmp_path) == [{"step": 1}]
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"recipe": "papr"}, "recipe must be"), ({"design": "smgan"}, "design must be"), ({"steps": 3, "log_every": 2}, "multiple"),
+])  # fmt: skip
+def test_bad_configurations_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**({"log_every": 1} | change))
+
+
+def test_weights_without_a_card_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="does not say how"):
+        load_generator(tmp_path / "x.safetensors")
+    with pytest.raises(FileNotFoundError, match="train first"):
+        load_generator(tmp_path / "y.safetensors")
