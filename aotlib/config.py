@@ -26,6 +26,7 @@ class TrainConfig:
     width: int = 64  # channels of the first layer of both networks
     n_blocks: int = 8  # AOT blocks
     rates: tuple[int, ...] = (1, 2, 4, 8)  # dilation rates of a block
+    init: str = "normal"  # of the generator's weights: normal (0.02 at full width, as released) or he
     features: str = "auto"  # network of the feature losses: auto, vgg19, vgg19_conv3 or random
     feature_width: int = 64  # channels of the random network's first layer; VGG19 has 64
     weight_adv: float = 0.01

@@ -28,6 +28,7 @@ class Generator(nn.Module):
         n_blocks: AOT blocks in the middle.
         rates: dilation rates of every block.
         recipe: ``"paper"`` or ``"released"``.
+        init: of the weights, ``"normal"`` or ``"he"``; see `initialise`.
         seed: of the initial weights.
 
     >>> sum(p.numel() for p in Generator().parameters())
@@ -42,6 +43,7 @@ class Generator(nn.Module):
         n_blocks: int = 8,
         rates: Sequence[int] = (1, 2, 4, 8),
         recipe: str = "paper",
+        init: str = "normal",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -62,7 +64,7 @@ class Generator(nn.Module):
                 nn.Conv2d(width, 3, 3, padding=1),
             ]
         )
-        initialise(self, width, seed)
+        initialise(self, width, seed, init)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         r"""Prediction :math:`G(x \odot (1 - m), m)` for every pixel; the caller composites.
@@ -162,19 +164,24 @@ class Discriminator(nn.Module):
         return self.score(x)
 
 
-def initialise(network: nn.Module, width: int, seed: int) -> None:
-    r"""Draw every convolution weight from N(0, 0.02 sqrt(64 / width)) and set biases to 0.
+def initialise(network: nn.Module, width: int, seed: int, init: str = "normal") -> None:
+    r"""Draw every convolution weight from a normal distribution of mean 0 and set biases to 0.
 
-    At the paper's width of 64 this is N(0, 0.02), as released. A narrower layer sums fewer terms; the factor keeps the
-    size of its output, without which narrow networks start with vanishing features.
+    ``"normal"``: standard deviation 0.02 sqrt(64 / width). At the paper's width of 64 this is the released code's 0.02; a
+    narrower layer sums fewer terms, and the factor keeps the size of its output.
+    ``"he"``: standard deviation sqrt(2 / n) for n inputs of a convolution, which keeps the size of features through ReLU
+    layers. Not the paper's; short runs learn faster from it.
 
     Taught in notebook 02.
     """
-    std = 0.02 * math.sqrt(FULL_WIDTH / width)
+    if init not in ("normal", "he"):
+        raise ValueError(f"init must be 'normal' or 'he', got {init!r}")
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
+                n_inputs = module.weight[0].numel()
+                std = math.sqrt(2 / n_inputs) if init == "he" else 0.02 * math.sqrt(FULL_WIDTH / width)
                 module.weight.normal_(0, std, generator=rng)
                 if module.bias is not None:
                     module.bias.zero_()

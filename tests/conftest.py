@@ -21,18 +21,22 @@ def pytest_configure(config):
             shutil.rmtree(ROOT / "results" / "smoke" / name, ignore_errors=True)
 
 
-def pytest_collectstart(collector):
-    """Per notebook: compare all outputs or only tagged ones; never the widths of pandas' HTML."""
-    if type(collector).__name__ == "IPyNbFile":
-        collector.compare_outputs = collector.path.stem in CONCEPTS
-        collector.skip_compare += ("text/html",)
-
-
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """With `--dist loadgroup` one worker runs all cells of a notebook, and all tests of a module."""
     for item in items:
         stem = item.path.stem
         item.add_marker(pytest.mark.xdist_group("training" if stem in KEPT_TOGETHER else stem))
+        if type(item).__name__ == "IPyNbCell":
+            choose_comparison(item)
+
+
+def choose_comparison(cell):
+    """In a concept notebook compare every output, elsewhere the tagged ones; never the widths of pandas' HTML."""
+    if cell.path.stem in CONCEPTS and "nbval-ignore-output" not in cell.cell.metadata.get("tags", []):
+        cell.options["check"] = True
+    if "text/html" not in cell.parent.skip_compare:
+        cell.parent.skip_compare += ("text/html",)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+import aotlib.data
 import aotlib.sources
 from aotlib.data import (
     DATASETS,
@@ -342,3 +343,15 @@ def test_openlogo_reads_boxes_json(tmp_path):
         dataset_files("openlogo", tmp_path, "val")
     with pytest.raises(ValueError, match="no logo boxes"):
         logo_boxes(tmp_path / "images")
+
+
+@pytest.mark.parametrize("cache_mb, decodings", [(256, 6), (0, 12)])
+def test_a_small_data_set_is_decoded_once(folder, monkeypatch, cache_mb, decodings):
+    """6 pictures in two epochs; the samples are the same whether the decoded ones are kept or not."""
+    kept = InpaintingDataset(folder, size=32, seed=0, cache_mb=cache_mb)
+    read, count = aotlib.data.read_image, Counter()
+    monkeypatch.setattr(aotlib.data, "read_image", lambda path: count.update([path]) or read(path))
+    twice = [kept[epoch, index] for epoch in range(2) for index in range(6)]
+    assert count.total() == decodings
+    fresh = InpaintingDataset(folder, size=32, seed=0, cache_mb=0)
+    assert all(same(a, fresh[e, i]) for a, (e, i) in zip(twice, [(e, i) for e in range(2) for i in range(6)], strict=True))

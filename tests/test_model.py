@@ -148,6 +148,10 @@ def test_seed_decides_the_weights():
         a, b, c = (network(seed).state_dict() for seed in (0, 0, 1))
         assert all(torch.equal(a[k], b[k]) for k in a)
         assert not all(torch.equal(a[k], c[k]) for k in a)
+    he = Generator(4, 1, init="he").blocks[0].fuse.weight  # 16 channels, 3 x 3: 144 inputs, 2,304 draws
+    assert he.std().item() == pytest.approx((2 / 144) ** 0.5, rel=0.05)
+    with pytest.raises(ValueError, match="'xavier'"):
+        Generator(4, 1, init="xavier")
     assert Generator(64, 1).encoder[0].weight.std().item() == pytest.approx(0.02, rel=0.03)  # 12,544 draws: 3 sigma is 2 %
 
 

@@ -100,7 +100,7 @@ long = pd.concat(rows, ignore_index=True)
 table = metrics.bucket_table(long)
 columns = ["method", "bucket", "n", "l1", "psnr", "ssim", "hole_l1", "hole_psnr", "hole_ssim"]
 figures.write_table(table[columns], f"{out_dir}/tables", "buckets")
-figures.write_table(long, f"{out_dir}/tables", "images")
+long.to_csv(Path(out_dir, "tables", "images.csv"), index=False)
 table[columns].round(3)
 # %% tags=["nbval-check-output"]
 by_method = table.set_index(["method", "bucket"])
