@@ -16,7 +16,7 @@ reproduce: install ## run every notebook of PROFILE (smoke, course, paper) that 
 	@$(RUN) aotlib reproduce --profile "$(PROFILE)" --cores "$(CORES)"
 
 test: lint ## check style, then run the unit tests, the examples in docstrings, and the committed notebooks
-	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadgroup --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
+	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 	  tests aotlib $(NOTEBOOKS)
 
 lint: install ## check the style of the code

@@ -44,9 +44,7 @@ def perceptual(fake: Mapping[str, Tensor], real: Mapping[str, Tensor], taps: Ite
     return torch.stack([(fake[tap].float() - real[tap].float()).abs().mean() for tap in taps]).sum()
 
 
-def style(
-    fake: Mapping[str, Tensor], real: Mapping[str, Tensor], taps: Iterable[str], recipe: str = "paper"
-) -> Tensor:
+def style(fake: Mapping[str, Tensor], real: Mapping[str, Tensor], taps: Iterable[str], recipe: str = "paper") -> Tensor:
     r"""Style loss: mean distance of Gram matrices, :math:`L_{sty} = E_i\,\mathrm{mean}\,|G_i(x) - G_i(z)|`.
 
     :math:`G_i = \phi_i^\top\phi_i / (C h w)`. The paper averages over the taps (``"paper"``), the released code sums
@@ -78,7 +76,7 @@ def blur(map_: Tensor, window: Tensor, *, stride: int = 1, padding: int = 0, pad
 
 
 def soft_mask(map_: Tensor, *, size: int = PATCH, sigma: float = SIGMA) -> Tensor:
-    r""":math:`\sigma(\cdot)`: a mask filtered by a Gaussian and sampled where the discriminator's patches have their centres.
+    r""":math:`\sigma(\cdot)`: a mask filtered by a Gaussian and sampled at the centres of the discriminator's patches.
 
     One strided convolution does both: a window of 70 px, stepped by 8 px, stands exactly over the 70 x 70 px that one
     value of the discriminator sees. The frame's border is repeated, so that a constant map stays constant.
@@ -95,7 +93,9 @@ def soft_mask(map_: Tensor, *, size: int = PATCH, sigma: float = SIGMA) -> Tenso
     Taught in notebook 03.
     """
     if size % 2:
-        raise ValueError(f"the window must have an even side to stand over the patch centres (at 8 i + 11.5 px), got {size}")
+        raise ValueError(
+            f"the window must have an even side to stand over the patch centres (at 8 i + 11.5 px), got {size}"
+        )
     first = size // 2 - 12  # pixels by which the first window overhangs the frame
     x = map_ if first >= 0 else map_[..., -first:first, -first:first]
     return blur(x, gaussian_window(size, sigma), stride=STRIDE, padding=max(first, 0))
@@ -172,8 +172,8 @@ def generator_loss(fake: Tensor, mask: Tensor, design: str = "sm_patchgan") -> T
 
     with :math:`m` at the discriminator's size (`cell_mask`).
 
-    ``patchgan`` has no mask: :math:`E[(D(z) - 1)^2]`. So has ``released``, whose weighting by the mask cancels; its 1 is
-    the label that its discriminator gives to *holes*, so that the two networks pull the same way.
+    ``patchgan`` has no mask: :math:`E[(D(z) - 1)^2]`. Nor has ``released``, whose weighting by the mask cancels; its 1
+    is the label that its discriminator gives to *holes*, so that the two networks pull the same way.
 
     Args:
         fake: :math:`D(z)`, (B, 1, h, w), with gradient.

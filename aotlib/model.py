@@ -167,10 +167,10 @@ class Discriminator(nn.Module):
 def initialise(network: nn.Module, width: int, seed: int, init: str = "normal") -> None:
     r"""Draw every convolution weight from a normal distribution of mean 0 and set biases to 0.
 
-    ``"normal"``: standard deviation 0.02 sqrt(64 / width). At the paper's width of 64 this is the released code's 0.02; a
-    narrower layer sums fewer terms, and the factor keeps the size of its output.
-    ``"he"``: standard deviation sqrt(2 / n) for n inputs of a convolution, which keeps the size of features through ReLU
-    layers. Not the paper's; short runs learn faster from it.
+    ``"normal"``: standard deviation 0.02 sqrt(64 / width). At the paper's width of 64 this is the released code's 0.02;
+    a narrower layer sums fewer terms, and the factor keeps the size of its output.
+    ``"he"``: standard deviation sqrt(2 / n) for n inputs of a convolution, which keeps the size of features through
+    ReLU layers. Not the paper's; short runs learn faster from it.
 
     Taught in notebook 02.
     """

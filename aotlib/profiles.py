@@ -18,7 +18,8 @@ from aotlib.records import fingerprint
 TRAINING = "05_training"
 # What decides the weights besides the parameters: a run by other code gets another folder. A test holds this list
 # against the imports of train.py.
-TRAINING_CODE = "blocks config data features images losses masks model sources strokes train".split()
+TRAINING_CODE = ("blocks", "config", "data", "features", "images", "losses", "masks", "model", "sources", "strokes")
+TRAINING_CODE += ("train",)
 
 
 class Job(NamedTuple):

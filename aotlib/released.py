@@ -74,7 +74,9 @@ def released_shapes() -> dict[str, tuple[int, ...]]:
 def _read_file(path: Path) -> Mapping[str, Tensor]:
     if path.is_dir():
         found = sorted(p.name for p in path.glob("*.pt"))
-        raise ValueError(f"{path} is a folder; name the generator's file in it, G*.pt (it holds {found or 'no .pt file'})")
+        raise ValueError(
+            f"{path} is a folder; name the generator's file in it, G*.pt (it holds {found or 'no .pt file'})"
+        )
     if not path.is_file():
         raise ValueError(f"{path} does not exist; expected a released generator, G*.pt")
     try:
@@ -91,7 +93,9 @@ def _refuse_other_kinds(state: Mapping[str, Tensor]) -> None:
     if {"optimG", "optimD"} & state.keys():
         raise ValueError("this is an optimiser file (O*.pt); expected the generator's file of the same number, G*.pt")
     if any(key.removeprefix("module.").startswith("conv.0.weight") for key in state):
-        raise ValueError("this is a discriminator file (D*.pt); expected the generator's file of the same number, G*.pt")
+        raise ValueError(
+            "this is a discriminator file (D*.pt); expected the generator's file of the same number, G*.pt"
+        )
 
 
 def _some(names: list[str]) -> str:

@@ -21,22 +21,28 @@ def pytest_configure(config):
             shutil.rmtree(ROOT / "results" / "smoke" / name, ignore_errors=True)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One worker runs all cells of a notebook, and both notebooks that belong together, in order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return "training" if Path(file).stem in KEPT_TOGETHER else file
+
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """With `--dist loadgroup` one worker runs all cells of a notebook, and all tests of a module."""
-    for item in items:
-        stem = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("training" if stem in KEPT_TOGETHER else stem))
-        if type(item).__name__ == "IPyNbCell":
-            choose_comparison(item)
-
-
-def choose_comparison(cell):
-    """In a concept notebook compare every output, elsewhere the tagged ones; never the widths of pandas' HTML."""
-    if cell.path.stem in CONCEPTS and "nbval-ignore-output" not in cell.cell.metadata.get("tags", []):
-        cell.options["check"] = True
-    if "text/html" not in cell.parent.skip_compare:
-        cell.parent.skip_compare += ("text/html",)
+    """In a concept notebook every output is compared, elsewhere the tagged ones; never the widths of pandas' HTML."""
+    for cell in items:
+        if type(cell).__name__ != "IPyNbCell":
+            continue
+        if cell.path.stem in CONCEPTS and "nbval-ignore-output" not in cell.cell.metadata.get("tags", []):
+            cell.options["check"] = True
+        if "text/html" not in cell.parent.skip_compare:
+            cell.parent.skip_compare += ("text/html",)
 
 
 @pytest.fixture

@@ -354,4 +354,6 @@ def test_a_small_data_set_is_decoded_once(folder, monkeypatch, cache_mb, decodin
     twice = [kept[epoch, index] for epoch in range(2) for index in range(6)]
     assert count.total() == decodings
     fresh = InpaintingDataset(folder, size=32, seed=0, cache_mb=0)
-    assert all(same(a, fresh[e, i]) for a, (e, i) in zip(twice, [(e, i) for e in range(2) for i in range(6)], strict=True))
+    assert all(
+        same(a, fresh[e, i]) for a, (e, i) in zip(twice, [(e, i) for e in range(2) for i in range(6)], strict=True)
+    )

@@ -146,9 +146,7 @@ def test_losses_of_the_released_design(mask):
     soft = targets(mask, "released")[1]
     expected = (F.interpolate(fake, **up) - soft).square().mean() + F.interpolate(real, **up).square().mean()
     torch.testing.assert_close(discriminator_loss(real, fake, mask, "released"), expected)
-    torch.testing.assert_close(
-        generator_loss(fake, mask, "released"), (F.interpolate(fake, **up) - 1).square().mean()
-    )
+    torch.testing.assert_close(generator_loss(fake, mask, "released"), (F.interpolate(fake, **up) - 1).square().mean())
 
 
 def test_only_the_paper_pulls_generator_and_discriminator_apart(mask):

@@ -152,7 +152,9 @@ def test_seed_decides_the_weights():
     assert he.std().item() == pytest.approx((2 / 144) ** 0.5, rel=0.05)
     with pytest.raises(ValueError, match="'xavier'"):
         Generator(4, 1, init="xavier")
-    assert Generator(64, 1).encoder[0].weight.std().item() == pytest.approx(0.02, rel=0.03)  # 12,544 draws: 3 sigma is 2 %
+    assert Generator(64, 1).encoder[0].weight.std().item() == pytest.approx(
+        0.02, rel=0.03
+    )  # 12,544 draws: 3 sigma is 2 %
 
 
 # --- weights of the released code ---------------------------------------------------------------------------------
@@ -162,7 +164,8 @@ def test_seed_decides_the_weights():
 def released_state():
     rng = torch.Generator().manual_seed(0)
     return {
-        k: torch.randn(s, generator=rng) * (0.025 if k.endswith("weight") else 0.1) for k, s in released_shapes().items()
+        k: torch.randn(s, generator=rng) * (0.025 if k.endswith("weight") else 0.1)
+        for k, s in released_shapes().items()
     }
 
 

@@ -100,10 +100,11 @@ def test_the_paper_shows_vgg_the_composite_and_the_released_code_the_prediction(
 def test_running_average_follows_its_formula(tiny):
     config = dataclasses.replace(tiny, ema_decay=0.9)
     state, features = build(config, CPU), load_features("random")
-    for i in range(2):
+    weights = []
+    for _ in range(3):
         generator_step(state, batch_of(), features, config)
-        weight = state.generator.decoder[2].bias.detach().clone()
-        expected = weight if i == 0 else 0.9 * expected + 0.1 * weight
+        weights.append(state.generator.decoder[2].bias.detach().clone())
+    expected = 0.9 * (0.9 * weights[0] + 0.1 * weights[1]) + 0.1 * weights[2]  # it starts from the first
     torch.testing.assert_close(state.average.module.decoder[2].bias.detach(), expected)
 
 
@@ -186,7 +187,9 @@ def test_a_cut_off_last_line_of_the_log_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"recipe": "papr"}, "recipe must be"), ({"design": "smgan"}, "design must be"), ({"steps": 3, "log_every": 2}, "multiple"),
+    ({"recipe": "papr"}, "recipe must be"),
+    ({"design": "smgan"}, "design must be"),
+    ({"steps": 3, "log_every": 2}, "multiple"),
 ])  # fmt: skip
 def test_bad_configurations_are_refused(change, message):
     with pytest.raises(ValueError, match=message):

@@ -6,7 +6,7 @@
 # about four minutes on two CPU cores, and `profiles/paper.yaml` is the paper's size, for a GPU.
 # %% tags=["parameters"]
 data = "samples"  # samples, places2, celebahq, openlogo, or a folder with train/ and val/
-masks = ""  # folder of mask files, white = hole; empty: generated masks
+masks = ""  # folder of mask files whose holes are white; empty: generated masks
 mask_high = 0.4  # largest share of the picture that is hole
 size = 48  # side of a training crop, pixels
 recipe = "paper"  # paper or released

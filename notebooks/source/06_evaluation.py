@@ -115,6 +115,8 @@ for ax, (metric, label) in zip(axes, units.items()):
         long[long.metric == metric], "bucket", "value", "method", order=BUCKET_NAMES, xlabel="hole / %", ylabel=label, ax=ax
     )
     ax.set_xticks(range(6), [name.replace(" %", "") for name in BUCKET_NAMES], rotation=45)
+for ax in axes[[0, 2]]:
+    ax.get_legend().remove()  # one is enough
 figures.save(fig, f"{out_dir}/figures", "buckets")
 plt.show()
 # %% [markdown]
