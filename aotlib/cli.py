@@ -117,11 +117,17 @@ def _print_summary(results: Path, seconds: float) -> None:
     print(f"{results.name}: all up to date after {seconds:.0f} s\nreport: {results / 'report.html'}")
 
 
-def report(profile: str = "course") -> None:
-    """Write results/PROFILE/report.html: all figures and tables on one page."""
-    from aotlib.report import write_report
+def report(profile: str = "course", reference: bool = False) -> None:
+    """Write results/PROFILE/report.html: all figures and tables on one page.
+
+    Args:
+        reference: keep what the README shows in results/reference, too.
+    """
+    from aotlib.report import keep_reference, write_report
 
     print(f"  report {write_report(profile, profiles.find_root())}", flush=True)
+    if reference:
+        print(f"  kept in {keep_reference(profile, profiles.find_root())}")
 
 
 def _train_command():

@@ -6,13 +6,14 @@ Taught in notebook 06.
 import base64
 import io
 import json
-import os
 from pathlib import Path
 
 import jinja2
 from PIL import Image
 
 from aotlib import profiles
+from aotlib.images import replacing
+from aotlib.records import write_json
 
 WIDTH = 1000  # pixels of an embedded figure: sharp on a phone; the 300 dpi files stay in figures/
 
@@ -53,10 +54,8 @@ def write_report(profile: str, root: Path) -> Path:
     parts = [_part(name, job.out_dir) for name, job in jobs.items()]
     page = jinja2.Environment(autoescape=True).from_string(PAGE)
     path = root / "results" / profile / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(page.render(profile=profile, parts=parts, origin=_origin(jobs)), encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(page.render(profile=profile, parts=parts, origin=_origin(jobs)), encoding="utf-8")
     return path
 
 
@@ -95,3 +94,24 @@ def _origin(jobs: dict[str, profiles.Job]) -> list[list[str]]:
         row = [name, job.out_dir.name, seen["started"], f"{seen['seconds']:.0f}", seen["device"], seen["features"]]
         rows.append(["" if cell is None else str(cell) for cell in [*row, seen["seed"], commit, data]])
     return rows
+
+
+def keep_reference(profile: str, root: Path) -> Path:
+    r"""``results/reference`` holds what the README shows of a profile: two figures, the result table, and its records.
+
+    Folders are left out of the records: they are of one machine. Taught in notebook 06.
+    """
+    jobs, folder = profiles.plan(profile, root), root / "results" / "reference"
+    for name, figure in (("03_discriminator", "targets"), ("06_evaluation", "filled")):
+        image = Image.open(jobs[name].out_dir / "figures" / f"{figure}.png").convert("RGB")
+        image.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
+        with replacing(folder / f"{figure}.jpg") as temporary:
+            image.save(temporary, "JPEG", quality=88, optimize=True)
+    for suffix in ("csv", "md"):
+        with replacing(folder / f"buckets.{suffix}") as temporary:
+            temporary.write_bytes((jobs["06_evaluation"].out_dir / "tables" / f"buckets.{suffix}").read_bytes())
+    for name in (profiles.TRAINING, "06_evaluation"):
+        content = json.loads((jobs[name].out_dir / "record.json").read_text(encoding="utf-8"))
+        content["parameters"] = {k: v for k, v in content["parameters"].items() if not k.endswith("_dir")}
+        write_json(folder / f"{name}.record.json", {"profile": profile} | content)
+    return folder
