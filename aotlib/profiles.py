@@ -155,7 +155,7 @@ def run_name(parameters: dict, *, code: str = "", data: str = "") -> str:
     does, through `data`, a fingerprint.
 
     >>> run_name({"seed": 0, "lr": 1e-4, "data_dir": "/home/ada/photos"})
-    'aotgan-photos-s0-b55dbd23'
+    'aotgan-photos-s0-7cf6a870'
 
     Taught in notebook 05.
     """
