@@ -34,8 +34,8 @@ lock: install ## pin the newest versions that pyproject.toml allows in requireme
 	@$(RUN) uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml --output-file requirements.lock
 
-clean: ## remove the results of smoke and course, and caches; keeps .venv and all other results
-	rm -rf results/smoke results/course .pytest_cache .ruff_cache aotlib/__pycache__ tests/__pycache__
+clean: ## remove the results of notebooks, smoke and course, and caches; keeps .venv and all other results
+	rm -rf results/notebook results/smoke results/course .pytest_cache .ruff_cache aotlib/__pycache__ tests/__pycache__
 
 # Installs again when the content of the two files changed (not their times), or when the folder has moved.
 install: ## make .venv and install the pinned packages, if that is not done yet

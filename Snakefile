@@ -21,13 +21,14 @@ def folder(name):
 
 
 def weights(name):
-    return f"{folder(profiles.TRAINING)}/generator.safetensors" if name in AFTER_TRAINING else []
+    return f"{folder(profiles.TRAINING)}/generator_ema.safetensors" if name in AFTER_TRAINING else []
 
 
 def settings(name):
     """All parameters, but of each folder only what is in it: a checkout that moved is not out of date."""
     parameters = JOBS[name].parameters
-    data = records.fingerprint(parameters["data_dir"]) if "data_dir" in parameters else None
+    source = records.data_folder(parameters)
+    data = records.fingerprint(source) if source else None
     return {key: value for key, value in parameters.items() if not key.endswith("_dir")} | {"data": data}
 
 
@@ -73,6 +74,7 @@ if profiles.TRAINING in JOBS:
             f"{folder(profiles.TRAINING)}/metrics.json",
             f"{folder(profiles.TRAINING)}/record.json",
             f"{folder(profiles.TRAINING)}/generator.safetensors",
+            f"{folder(profiles.TRAINING)}/generator_ema.safetensors",
         params:
             name=profiles.TRAINING,
             settings=SETTINGS[profiles.TRAINING],

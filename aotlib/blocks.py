@@ -58,7 +58,8 @@ def standardise(logits: Tensor) -> Tensor:
     .. math:: 5\left(2\,\frac{\tilde g - \mu}{s} - 1\right), \quad
               s = \sqrt{\tfrac{1}{N-1}\sum(\tilde g - \mu)^2} + 10^{-9}
 
-    Computed in float32 at least, because 1e-9 is zero in half precision. A flat channel becomes -5.
+    Computed in float32 at least, because 1e-9 is zero in half precision. What a flat channel becomes is left to the
+    rounding of its mean, which 1e-9 magnifies: finite, but anything.
 
     Taught in notebook 02.
     """

@@ -68,6 +68,16 @@ def load_generator(path: str | Path) -> Generator:
 
     Taught in notebook 06.
     """
+    generator = Generator(**json.loads(read_card(path)["options"]))
+    generator.load_state_dict(load_file(path))
+    return generator.eval()
+
+
+def read_card(path: str | Path) -> dict[str, str]:
+    r"""What a weights file says of itself: ``options`` of the network, ``step``, and ``features`` of its losses.
+
+    Taught in notebook 06.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; train first (notebook 05, or `aotlib train`)")
@@ -75,6 +85,4 @@ def load_generator(path: str | Path) -> Generator:
         card = file.metadata() or {}
     if "options" not in card:
         raise ValueError(f"{path} does not say how its network is built; expected a file written by aotlib's training")
-    generator = Generator(**json.loads(card["options"]))
-    generator.load_state_dict(load_file(path))
-    return generator.eval()
+    return card

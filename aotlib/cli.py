@@ -60,7 +60,7 @@ def notebook(name: tyro.conf.Positional[str], profile: str = "course") -> None:
         raise KeyError(f"profile {profile} has no notebook {name!r}; {profiles.nearest(name, jobs)}")
     job = jobs[name]
     print(f"  {name} ...", flush=True)
-    limit = None if name == profiles.TRAINING else 3600  # a training run may take days
+    limit = None if name == profiles.TRAINING or "run_dir" in job.parameters else 3600  # those two may take days
     record = runs.run_notebook(job.notebook, job.out_dir, job.parameters, timeout_s=limit)
     print(f"  {name} done in {record['seconds']:.0f} s", flush=True)
 
@@ -159,12 +159,14 @@ def _train(config, run_dir: Path | None) -> None:
     print(f"training in {run_dir}", flush=True)
     with runs.only_writer(run_dir):
         last = train(config, run_dir, report=_print_row)
+        for line in (run_dir / "quarantine.csv").read_text(encoding="utf-8").splitlines()[1:]:
+            print(f"  set aside: {line}")
         with safe_open(run_dir / "generator.safetensors", "np") as weights:
             features = weights.metadata()["features"]  # what "auto" came to
         content = records.record(
             parameters=asdict(config),
             seed=config.seed,
-            data_dir=config.data_dir,
+            data_dir=records.data_folder(asdict(config)),
             features=features,
             metrics=last,
             seconds=time.time() - started,
@@ -177,12 +179,13 @@ def _print_row(row: dict) -> None:
 
 
 def main() -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve their neighbours
     commands = {"data": data, "train": train, "notebook": notebook, "reproduce": reproduce, "report": report}
     if sys.argv[1:2] == ["train"]:
         commands["train"] = _train_command()  # its options are the fields of TrainConfig, which needs torch
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="aotlib", description=DESCRIPTION)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, FloatingPointError) as error:
         if os.environ.get("AOTLIB_TRACEBACK"):
             raise
         text = error.args[0] if isinstance(error, KeyError) else error  # str() would add quotation marks

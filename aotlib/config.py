@@ -15,7 +15,7 @@ class TrainConfig:
     """
 
     data: str = "samples"  # samples, places2, celebahq, openlogo, or a folder with train/ and val/
-    data_dir: str = "data/samples"  # where that named data set is
+    data_dir: str = ""  # where that named data set is; empty: data/<name>
     val_split: str = "val"  # split of the held-out pictures that are looked at while training
     masks: str = ""  # folder of mask files (white = hole); empty: generated masks
     mask_low: float = 0.01  # smallest share of the picture that is hole
@@ -49,6 +49,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rates", tuple(self.rates))  # a notebook's parameters hold lists
+        object.__setattr__(self, "data_dir", self.data_dir or f"data/{self.data}")
         for name in ("sample_every", "save_every", "steps"):
             if getattr(self, name) % self.log_every:
                 raise ValueError(f"{name} = {getattr(self, name)} must be a multiple of log_every = {self.log_every}")
@@ -57,5 +58,15 @@ class TrainConfig:
 
     def decides(self) -> dict:
         r"""The fields that decide the weights after a given number of steps; only these must agree on resume."""
-        free = {"data_dir", "val_split", "steps", "workers", "sample_every", "save_every", "n_samples", "device"}
+        free = {
+            "data_dir",
+            "val_split",
+            "steps",
+            "workers",
+            "log_every",
+            "sample_every",
+            "save_every",
+            "n_samples",
+            "device",
+        }
         return {key: value for key, value in dataclasses.asdict(self).items() if key not in free}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import yaml
 
-from aotlib.records import fingerprint
+from aotlib.records import data_folder, fingerprint
 
 TRAINING = "05_training"
 # What decides the weights besides the parameters: a run by other code gets another folder. A test holds this list
@@ -198,5 +198,6 @@ def training_run(parameters: dict, root: Path) -> str:
 
     Taught in notebook 05.
     """
-    found = fingerprint(parameters["data_dir"]) if parameters.get("data_dir") else None
+    folder = data_folder(parameters)
+    found = fingerprint(folder) if folder else None
     return run_name(parameters, code=code_digest(root / "aotlib"), data=found["sha256"] if found else "")

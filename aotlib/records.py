@@ -139,6 +139,16 @@ def _git(root: Path, *words: str) -> str:
     return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True, timeout=60).stdout
 
 
+def data_folder(parameters: dict) -> str | None:
+    r"""The folder that the photographs of these parameters come from: ``data`` if that is one, else ``data_dir``.
+
+    >>> data_folder({"data": "samples", "data_dir": "data/samples"})
+    'data/samples'
+    """
+    data = parameters.get("data", "")
+    return data if data and Path(data).is_dir() else parameters.get("data_dir") or None
+
+
 def fingerprint(folder: str | Path) -> dict | None:
     r"""A number that changes with any file of `folder`, the same on every machine; None when there is no such folder.
 

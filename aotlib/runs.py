@@ -5,6 +5,7 @@ that stopped early) is an error here. Taught in notebook 05.
 """
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from aotlib.profiles import checked_parameters, load_profile, plan, run_name
-from aotlib.records import fingerprint, finish, record, write_json
+from aotlib.records import data_folder, fingerprint, finish, record, write_json
 
 __all__ = ["NotebookFailed", "fingerprint", "finish", "load_profile", "plan", "record", "run_name", "run_notebook"]
 __all__ += ["only_writer", "private_kernel", "write_json"]
@@ -58,7 +59,7 @@ def run_notebook(
             notebook=source.name,
             parameters=parameters,
             seed=parameters.get("seed"),
-            data_dir=parameters.get("data_dir"),
+            data_dir=data_folder(parameters),
             features=features,
             metrics=metrics,
             seconds=time.time() - started,
@@ -96,6 +97,7 @@ def _execute(source: Path, out_dir: Path, parameters: dict, timeout_s: float | N
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # its doubts about parameters: these have been checked
     running = out_dir / f"running-{source.name}"
     try:
         with private_kernel() as config:

@@ -41,6 +41,8 @@ def dataset_files(name: str | Path, root: str | Path | None = None, split: str =
     folder = Path(root if name in DATASETS else name)
     if not folder.is_dir():
         raise ValueError(f"the folder {folder} for {name} does not exist; data/README.md says where to get the data")
+    if name in DATASETS and name != "samples" and (folder / "samples.csv").is_file():
+        raise ValueError(f"{folder} holds the embedded photographs, not {name}; set data_dir to where {name} lies")
     source = DATASETS.get(str(name), FOLDER)
     files = find_images(folder) if split == "all" else source.open(folder, split)
     if files is None:

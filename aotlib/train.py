@@ -1,12 +1,15 @@
 r"""Training AOT-GAN: one step of the generator, one of the discriminator, each with its own gradients.
 
 Everything random in a run (initial weights, order, crops, flips, masks) is a function of the seed and the number of the
-sample, so that a run that was stopped goes on exactly where it was. Taught in notebook 05.
+sample, so that a run that was stopped goes on exactly where it was: bit for bit on one CPU with the same number of
+threads, up to rounding on a GPU. Taught in notebook 05.
 """
 
 import dataclasses
+import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,7 +65,7 @@ def generator_step(state: State, batch: dict, features: FeatureNet, config: Trai
         The composite :math:`z` (B, 3, H, W), without gradient, and the value of each loss.
     """
     x, m = batch["image"], batch["mask"]
-    state.discriminator.requires_grad_(False)  # no gradient of L leaks into D
+    state.discriminator.eval().requires_grad_(False)  # no gradient of L leaks into D, nor does its spectral norm move
     prediction = state.generator(x, m)
     z = composite(prediction, x, m)
     seen = z if config.recipe == "paper" else prediction  # the released code shows VGG the raw prediction
@@ -80,7 +83,7 @@ def generator_step(state: State, batch: dict, features: FeatureNet, config: Trai
     total.backward()
     state.optimiser_g.step()
     state.average.update_parameters(state.generator)
-    state.discriminator.requires_grad_(True)
+    state.discriminator.train().requires_grad_(True)
     return z.detach(), {name: value.detach() for name, value in parts.items()} | {"total": total.detach()}
 
 
@@ -113,6 +116,7 @@ def train(config: TrainConfig, run_dir: str | Path, report: Callable[[dict], Non
     features = load_features(config.features, seed=config.seed, width=config.feature_width).to(
         device, memory_format=torch.channels_last
     )
+    leave_cores_to(config.workers, device)
     state = build(config, device)
     restore(state, run_dir, config, features.name)
     watch = held_out(config, device)
@@ -134,8 +138,19 @@ def train(config: TrainConfig, run_dir: str | Path, report: Callable[[dict], Non
             sums = {}
         if state.step % config.save_every == 0 or state.step == config.steps:
             store(state, run_dir, config, features.name)
+    log.board.close()
     save_networks(state, run_dir, features.name)
     return read_log(run_dir)[-1]
+
+
+def leave_cores_to(workers: int, device: torch.device) -> None:
+    r"""On a CPU, compute on the cores that the reading processes leave free.
+
+    Threads that must wait for each other on a shared core are slower than one thread: on two cores beside a busy
+    neighbour, two threads were measured ten times as slow as one.
+    """
+    if device.type == "cpu" and workers:
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - workers)))
 
 
 def pick_device(name: str) -> torch.device:
@@ -182,7 +197,9 @@ def check_finite(row: dict[str, float], step: int) -> None:
 
 
 def decisive(config: TrainConfig, features: str) -> dict:
-    return config.decides() | {"features": features}  # the network that was found, not "auto"
+    files = dataset_files(config.data, config.data_dir, "train")
+    names = hashlib.sha256("\n".join(path.name for path in files).encode()).hexdigest()[:16]
+    return config.decides() | {"features": features, "files": names}  # the network that was found, not "auto"
 
 
 def store(state: State, run_dir: Path, config: TrainConfig, features: str) -> None:
@@ -200,6 +217,10 @@ def restore(state: State, run_dir: Path, config: TrainConfig, features: str) -> 
     changed = [f"{key} {then.get(key)!r} -> {now[key]!r}" for key in now if then.get(key) != now[key]]
     if changed:
         raise ValueError(f"{run_dir} holds a run of another configuration ({'; '.join(changed)}); use another folder")
+    if saved["step"] > config.steps:
+        raise ValueError(
+            f"{run_dir} is at step {saved['step']} already, beyond steps = {config.steps}; use another folder"
+        )
     for name, part in state.parts().items():
         part.load_state_dict(saved[name])
     state.step = saved["step"]

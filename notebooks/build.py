@@ -57,7 +57,7 @@ def build(source: Path, target: Path) -> list[str]:
     """`target` is the executed notebook of `source`, unless faults are returned: then `target` stays as it was."""
     notebook = skeleton(source)
     # The training notebook would only go on with a run that it finished before.
-    shutil.rmtree(target.parent.parent / "results" / "smoke" / source.stem, ignore_errors=True)
+    shutil.rmtree(target.parent.parent / "results" / "notebook" / source.stem, ignore_errors=True)
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}  # the last digits depend on the number of threads
     options = {"record_timing": False, "store_widget_state": False, "coalesce_streams": True}
     where = {"metadata": {"path": str(target.parent)}}  # as in Jupyter and in nbval

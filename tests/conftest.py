@@ -18,7 +18,7 @@ def pytest_configure(config):
     """The training notebook starts anew: over a finished run of an earlier test it would have nothing to do."""
     if config.option.nbval_lax and not hasattr(config, "workerinput"):
         for name in KEPT_TOGETHER:
-            shutil.rmtree(ROOT / "results" / "smoke" / name, ignore_errors=True)
+            shutil.rmtree(ROOT / "results" / "notebook" / name, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -74,7 +74,8 @@ while step < steps:
     time.sleep(pause_s)
     step += 1
     state.write_text(str(step))
-Path(out_dir, "generator.safetensors").write_text(str(step))
+for name in ("generator", "generator_ema"):
+    Path(out_dir, f"{name}.safetensors").write_text(str(step))
 runs.finish(out_dir, {"started": started, "features": "random"})
 """
 EVALUATION = """

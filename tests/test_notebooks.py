@@ -53,7 +53,7 @@ def test_profiles_fit_the_notebooks(name):
     for path in PATHS:
         given, defaults = PROFILES[name][path.stem], profiles.declared_parameters(path)
         filled = profiles.checked_parameters(path, given)
-        assert defaults["out_dir"] == f"../results/smoke/{path.stem}"
+        assert defaults["out_dir"] == f"../results/notebook/{path.stem}"
         assert name != "smoke" or filled == defaults, path.name
 
 
@@ -62,7 +62,7 @@ TOY = """# %% [markdown]
 # # 9 · Toy: what a notebook looks like
 # **You will** add. **Needs** nothing. **Takes** 1 s.
 # %% tags=["parameters"]
-out_dir = "../results/smoke/09_toy"
+out_dir = "../results/notebook/09_toy"
 size = 3  # pixels
 # %% tags=["nbval-check-output"]
 import matplotlib.pyplot as plt
@@ -88,7 +88,7 @@ def source(tmp_path):
 
 def test_a_notebook_built_twice_has_the_same_bytes(source):
     target = source.parent.parent / "09_toy.ipynb"
-    stale = target.parent.parent / "results" / "smoke" / "09_toy" / "state"
+    stale = target.parent.parent / "results" / "notebook" / "09_toy" / "state"
     stale.mkdir(parents=True)
     assert not build.in_step(source, target)
     assert build.build(source, target) == []

@@ -12,7 +12,7 @@ size = 128  # side of a sample, pixels
 n_masks = 4  # masks in every bucket
 data = "samples"  # samples, places2, celebahq, openlogo, or a folder
 data_dir = "../data/samples"  # where the data set is
-out_dir = "../results/smoke/01_data"  # figures, tables and metrics.json go here
+out_dir = "../results/notebook/01_data"  # figures, tables and metrics.json go here
 # %%
 import matplotlib.pyplot as plt
 import pandas as pd

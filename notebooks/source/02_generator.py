@@ -11,7 +11,7 @@ seed = 0  # of every random number in this notebook
 size = 128  # side of the photograph, pixels
 photograph = "forest_stream.jpg"  # file in the test split
 data_dir = "../data/samples"  # embedded photographs
-out_dir = "../results/smoke/02_generator"  # figures, tables and metrics.json go here
+out_dir = "../results/notebook/02_generator"  # figures, tables and metrics.json go here
 # %%
 from pathlib import Path
 
@@ -114,11 +114,11 @@ picture = InpaintingDataset([Path(data_dir, "test", photograph)], size=size, see
 x, m = picture["image"][None], picture["mask"][None]
 known, weight = x * (1 - m), 1 - m
 guess, window = torch.zeros_like(x), torch.zeros_like(m)
-for rate in (1, 2, 4, 8, 16, 32):  # mean of the known pixels in ever larger windows, the small ones counting more
+for rate in (1, 2, 4, 8, 16, size // 4):  # means of known pixels in ever larger windows, the small ones counting more
     area = {"kernel_size": 2 * rate + 1, "stride": 1, "padding": rate}
     guess = guess + F.avg_pool2d(known, **area) / rate
     window = window + F.avg_pool2d(weight, **area) / rate
-guess = guess / window
+guess = guess / window.clamp_min(1e-6)
 gate = 1 - m
 added, blended = known + guess, known * gate + guess * (1 - gate)
 # %%
@@ -153,9 +153,9 @@ mean, std = before.mean().item(), before.std(dim=(2, 3)).mean().item()
 assert abs(mean + 5) < 1e-3 and abs(std - 10) < 1e-3
 print(f"released, before its sigmoid: mean {mean:.2f}, standard deviation {std:.2f}")
 # %% [markdown]
-# Read it: the released gate is shut at half of the positions and wide open at a sixth of them *whatever the input*,
-# because it is measured against the channel's own mean. It sees the whole map, so that a picture cut into tiles comes
-# out differently; the paper's gate is local.
+# Read it: the released gate is shut at half of the positions and wide open at a sixth of them, whatever the scale and
+# offset of its input, because it is measured against the channel's own mean (the shares are those of bell-shaped
+# features). It sees the whole map, so that a picture cut into tiles comes out differently; the paper's gate is local.
 #
 # ## 2.5 Count it: parameters and arithmetic
 # A $k \times k$ convolution from $a$ to $b$ channels has $k^2 a b + b$ parameters and makes $k^2 a b$ multiply-adds for

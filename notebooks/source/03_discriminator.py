@@ -12,7 +12,7 @@ size = 256  # side of the picture, pixels
 hole = 0.25  # share of the picture that is hole
 photograph = "pagoda.jpg"  # file in the test split
 data_dir = "../data/samples"  # embedded photographs
-out_dir = "../results/smoke/03_discriminator"  # figures, tables and metrics.json go here
+out_dir = "../results/notebook/03_discriminator"  # figures, tables and metrics.json go here
 # %%
 from pathlib import Path
 
@@ -64,7 +64,7 @@ designs = ("patchgan", "hm_patchgan", "sm_patchgan")
 target = {design: losses.targets(m, design)[1] for design in designs}
 fig, axes = plt.subplots(1, 5, figsize=(figures.PAGE, 1.75))
 axes[0].imshow((figures.show_holes(x, m)[0].permute(1, 2, 0) + 1) / 2)
-axes[0].set(title="composite, hole marked", xticks=[], yticks=[])
+axes[0].set(title="composite", xticks=[], yticks=[])
 axes[1].imshow(1 - m[0, 0], cmap="gray", vmin=0, vmax=1)
 axes[1].set(title="$1 - m$", xticks=[], yticks=[])
 for ax, design in zip(axes[2:], designs):
@@ -87,8 +87,9 @@ print(f"patches that are mixed (25 to 75 % known) although their centre is not: 
 assert wrong["patchgan"] > 0.5 > wrong["hm_patchgan"] > 0
 # %% [markdown]
 # ## 3.3 The label figure of the paper, regenerated
-# The paper explains its labels on 4x4 patches: all 1 for the photograph, and three matrices for a composite. Here is the
-# same from the code: a picture of 48 px gives 4x4 scores; its lower right corner, from pixel 22 on, is the hole.
+# The paper explains its labels on 4x4 patches: all 1 for the photograph, and three matrices for a composite. Here are such
+# matrices as the code makes them: a picture of 48 px gives 4x4 scores; its lower right corner, from pixel 22 on, is the
+# hole. The paper's drawing has exactly 1 outside the hole; in so small a picture every 70 px window reaches it.
 #
 # **Guess** the first number of the soft matrix, far from the hole: exactly 1, or a little less?
 # %%
@@ -111,7 +112,7 @@ by_hand = 1 - in_hole[0] * in_hole[3]
 assert abs(by_hand - matrices["sm_patchgan"][0, 3].item()) < 1e-6
 print(f"row 0, column 3 by hand: 1 - {in_hole[0]:.3f} * {in_hole[3]:.3f} = {by_hand:.3f}")
 # %% [markdown]
-# Read it: the soft labels fall from nearly 1 to about 0.1. Even the far corner is a little below 1, since its patch
+# Read it: the soft labels fall from nearly 1 to 0.15. Even the far corner is a little below 1, since its patch
 # reaches into the hole; the hard mask cannot say that.
 #
 # ## 3.4 What the generator wants

@@ -13,7 +13,7 @@ size = 128  # side of the photograph, pixels
 photograph = "moss_stars.jpg"  # file in the test split
 features = "auto"  # auto, vgg19, vgg19_conv3 or random
 data_dir = "../data/samples"  # embedded photographs
-out_dir = "../results/smoke/04_losses"  # figures, tables and metrics.json go here
+out_dir = "../results/notebook/04_losses"  # figures, tables and metrics.json go here
 # %%
 from pathlib import Path
 
@@ -86,11 +86,11 @@ figures.save(fig, f"{out_dir}/figures", "damages")
 plt.show()
 # %% [markdown]
 # Under each copy: its three losses, in units of what the mean-colour fill costs. Read it: a shift of two pixels, which
-# nobody sees, is the worst crime to $L_{rec}$ and hardly one to $L_{sty}$; noise that keeps the colours is cheap for
-# $L_{rec}$ and expensive for the two that look at texture.
+# nobody sees, is the worst crime to $L_{rec}$ and hardly one to $L_{sty}$; noise is dear to
+# $L_{rec}$ and dearer still to the two that look at texture; a piece from elsewhere has the right style.
 # %% tags=["nbval-check-output"]
 shift, noise, blur = relative.loc["shifted 2 px"], relative.loc["noise"], relative.loc["blur"]
-assert shift.sty < 0.5 * shift.rec and noise.per > noise.rec and blur.rec < 1
+assert shift.sty < 0.5 * shift.rec and noise.rec < noise.per < noise.sty and blur.rec < 1
 print("shift: style sees less of it than L1:", bool(shift.sty < shift.rec))
 print("noise: the features see more of it than L1:", bool(noise.per > noise.rec))
 # %% [markdown]
@@ -140,7 +140,7 @@ ax.legend(ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 figures.save(ax.figure, f"{out_dir}/figures", "shares")
 plt.show()
 # %% [markdown]
-# Read it: with these weights no term is a mere decoration. Another feature network has activations of another size, so
+# Read it: for fills of a hole all three terms count; for a picture that is whole but moved, style hardly does. Another feature network has activations of another size, so
 # the weights belong to the network: 0.1 and 250 are the released code's, for torchvision's VGG19.
 # %%
 runs.finish(

@@ -15,7 +15,7 @@ width = 8  # channels of the first layer; the paper's is 64
 n_blocks = 2  # AOT blocks; the paper's is 8
 rates = [1, 2, 4, 8]  # dilation rates of a block
 init = "he"  # initial weights: normal (0.02 at full width, as released) or he
-features = "auto"  # auto, vgg19, vgg19_conv3 or random
+features = "random"  # auto, vgg19, vgg19_conv3 or random
 feature_width = 16  # channels of the random feature network's first layer; VGG19 has 64
 weight_adv = 0.01  # adversarial loss
 weight_rec = 1.0  # reconstruction loss
@@ -34,7 +34,7 @@ sample_every = 20  # steps between two looks at the held-out pictures
 save_every = 20  # steps between two states on disk
 n_samples = 5  # held-out pictures to look at
 data_dir = "../data/samples"  # where the data set is
-out_dir = "../results/smoke/05_training"  # weights, log, state, figures and metrics.json go here
+out_dir = "../results/notebook/05_training"  # weights, log, state, figures and metrics.json go here
 # %%
 import dataclasses
 from pathlib import Path
@@ -91,8 +91,9 @@ assert torch.equal(d0, d1) and torch.equal(g1, g2)
 # %% [markdown]
 # ## 5.2 Train
 # `train` repeats the two steps and writes a line of `log.jsonl` every `log_every` steps. Run this cell again after it was
-# interrupted: it goes on from the newest state, and ends bit for bit where an undisturbed run would have ended, because
-# crop, flip, colour and mask of every sample are a function of (seed, epoch, index).
+# interrupted: it goes on from the newest state, and ends bit for bit where an undisturbed run would have ended (on one CPU
+# with the same number of threads), because crop, flip, colour and mask of every sample are a function of (seed, epoch,
+# index).
 # %%
 lines = max(1, steps // log_every // 8)  # at most about eight lines here; all are in log.jsonl
 
@@ -103,6 +104,8 @@ def report(row):
 
 
 last = train(config, out_dir, report)
+set_aside = Path(out_dir, "quarantine.csv").read_text().splitlines()[1:]
+print(f"{len(set_aside)} files set aside", *set_aside[:5], sep="\n")
 log = pd.DataFrame(read_log(out_dir))
 # %% tags=["nbval-check-output"]
 assert log.step.iloc[-1] == steps and log.notna().all()["total"]
@@ -122,8 +125,8 @@ fig.text(0, 0, f"data: {data}; feature network: {network.name}", fontsize=6)
 figures.save(fig, f"{out_dir}/figures", "losses")
 plt.show()
 # %% [markdown]
-# Read it: $L_{rec}$ falls fastest, colours come before texture. The discriminator's loss stays away from zero as long as
-# the fills keep it busy.
+# Read it: the adversarial pair settles first: a small hole is soon told from a photograph, and $D$ wins. $L_{rec}$ and the
+# feature losses go on falling, slowly, and none of them reaches zero: a hole has more than one answer.
 #
 # ## 5.4 Held-out pictures over time
 # The running average of $G$'s weights fills the same holes in the same validation pictures, which it never trains on.
