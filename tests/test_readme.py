@@ -1,0 +1,37 @@
+"""The README: its links lead somewhere, its commands exist, its result table is the one that a run left."""
+
+import re
+
+import pytest
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_links_and_pictures_exist():
+    targets = [t for t in re.findall(r"\]\(([^)]+)\)", README) if not t.startswith("http")]
+    assert len(targets) >= 8 and [t for t in targets if not (ROOT / t).exists()] == []
+
+
+def test_every_make_target_named_is_there():
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.M))
+    assert {"reproduce", "test"} <= named
+    assert [name for name in named if not re.search(rf"^{name}:", makefile, re.M)] == []
+
+
+def test_the_result_table_is_that_of_the_reference_run():
+    rows = (ROOT / "results" / "reference" / "buckets.md").read_text().strip()
+    assert len(rows.splitlines()) == 14 and rows in README
+
+
+def test_the_tests_can_be_run_as_the_readme_says():
+    """The folder notebooks/ would be searched for doctests, which executes the sources; the pattern names notebooks only."""
+    (command,) = re.findall(r"-m pytest (.+)", README)
+    patterns = [word for word in command.split() if not word.startswith("-")]
+    assert all(any(ROOT.glob(pattern)) for pattern in patterns) and "notebooks" not in patterns
+
+
+@pytest.mark.parametrize("notebook", sorted(p.name for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")))
+def test_every_notebook_is_on_the_map(notebook):
+    assert f"(notebooks/{notebook})" in README
