@@ -10,7 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from aotlib.data import dataset_files
-from aotlib.images import UnreadableImage, read_image, replacing
+from aotlib.files import replacing
+from aotlib.images import UnreadableImage, read_image
 from aotlib.masks import BUCKET_NAMES, load_masks
 
 

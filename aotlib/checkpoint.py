@@ -4,7 +4,6 @@ Taught in notebook 05.
 """
 
 import json
-import os
 import pickle
 import warnings
 from pathlib import Path
@@ -16,27 +15,23 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from aotlib.files import replacing
 from aotlib.model import Generator
 
 
 def save_state(state: dict[str, Any], folder: str | Path, *, keep: int = 2) -> Path:
     r"""Write `state` as ``step_<step>.pt`` in `folder` and delete all but the newest `keep` files.
 
-    The file appears under its name only when it is complete and on the disk: temporary name, sync, rename.
+    The file appears under its name only when it is complete and on the disk (`aotlib.files.replacing`).
 
     Args:
         state: tensors, numbers, strings and containers of them, with the key ``step``.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{state['step']:08d}.pt"
-    temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    for old in state_files(folder)[:-keep]:
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+    for old in [*state_files(folder)[:-keep], *folder.glob(".step_*")]:  # the latter of a process that was killed
         old.unlink()
     return path
 
@@ -57,10 +52,8 @@ def state_files(folder: Path) -> list[Path]:
 
 def save_weights(tensors: dict[str, Tensor], path: str | Path, metadata: dict[str, str]) -> None:
     r"""Write `tensors` and their `metadata` as a safetensors file, atomically."""
-    path = Path(path)
-    temporary = path.with_suffix(".partial")
-    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
 
 
 def load_generator(path: str | Path) -> Generator:

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from torchvision.transforms.v2 import functional as transforms
 
-from aotlib.images import UnreadableImage, find_images, image_size, read_image, replacing, to_float
+from aotlib.files import replacing
+from aotlib.images import UnreadableImage, find_images, image_size, read_image, to_float
 from aotlib.masks import MaskFile, irregular_mask, load_masks
 from aotlib.sources import DATASETS as DATASETS
 from aotlib.sources import dataset_files as dataset_files

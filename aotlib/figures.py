@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from torch import Tensor
 
-from aotlib.images import replacing
+from aotlib.files import replacing
 
 FONT_PT = 9
 COLUMN, PAGE = 4.5, 7.0  # inches: a figure in one column, and one across the page

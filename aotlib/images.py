@@ -5,7 +5,6 @@ such names end in `_u8`.
 """
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+
+from aotlib.files import replacing
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -88,24 +89,6 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return picture.convert("RGB")
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    r"""Give a temporary name beside `path`; on success it takes the place of `path` in one step, on error it goes.
-
-    A reader finds the old file or the whole new one, never half of one.
-
-    Taught in notebook 01.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_image(image_u8: np.ndarray | Tensor, path: str | Path) -> None:

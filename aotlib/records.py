@@ -6,13 +6,14 @@ Nothing here imports torch, so that a record can be read and written in a moment
 import hashlib
 import json
 import math
-import os
 import platform
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from aotlib.files import replacing
 
 PACKAGES = ("aotlib", "torch", "torchvision", "numpy", "pandas", "matplotlib", "papermill", "snakemake")
 MANY_FILES, MANY_BYTES = 2_000, 2**28  # above either, a fingerprint reads names and sizes only
@@ -32,10 +33,8 @@ def write_json(path: str | Path, content: dict) -> Path:
     """
     path = Path(path)
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 

@@ -12,7 +12,7 @@ import jinja2
 from PIL import Image
 
 from aotlib import profiles
-from aotlib.images import replacing
+from aotlib.files import replacing
 from aotlib.records import write_json
 
 WIDTH = 1000  # pixels of an embedded figure: sharp on a phone; the 300 dpi files stay in figures/

@@ -4,12 +4,13 @@ Taught in notebook 05.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
+
+from aotlib.files import replacing
 
 
 class Log:
@@ -17,11 +18,9 @@ class Log:
 
     def __init__(self, run_dir: Path, after: int, report: Callable[[dict], None] | None) -> None:
         self.path, self.report, self.started = run_dir / "log.jsonl", report, time.perf_counter()
-        run_dir.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_log(run_dir) if row["step"] <= after]
-        temporary = self.path.with_suffix(".partial")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        os.replace(temporary, self.path)
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self.board = SummaryWriter(run_dir / "tensorboard", purge_step=after + 1)
 
     def add(self, step: int, row: dict[str, float], n_images: int) -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from aotlib.files import replacing
 from aotlib.images import (
     UnreadableImage,
     find_images,
     image_size,
     read_image,
-    replacing,
     to_float,
     to_uint8,
     write_image,

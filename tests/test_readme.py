@@ -26,7 +26,7 @@ def test_the_result_table_is_that_of_the_reference_run():
 
 
 def test_the_tests_can_be_run_as_the_readme_says():
-    """The folder notebooks/ would be searched for doctests, which executes the sources; the pattern names notebooks only."""
+    """The folder notebooks/ would be searched for doctests, which executes the sources; a pattern is needed."""
     (command,) = re.findall(r"-m pytest (.+)", README)
     patterns = [word for word in command.split() if not word.startswith("-")]
     assert all(any(ROOT.glob(pattern)) for pattern in patterns) and "notebooks" not in patterns

@@ -1,0 +1,38 @@
+r"""Writing a file whole or not at all. Nothing here imports more than the standard library.
+
+Taught in notebook 05.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    r"""Give a temporary name beside `path`; on success it takes the place of `path` in one step, on error it goes.
+
+    A reader finds the old file or the whole new one, never half of one: what was written is on the disk before it gets
+    the name. A process that is killed meanwhile leaves a hidden file `.<name>...` behind.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder, "a.txt")) as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     Path(folder, "a.txt").read_text()
+    'whole'
+
+    Taught in notebook 05.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
