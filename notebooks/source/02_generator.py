@@ -195,8 +195,8 @@ print(cost.to_string(index=False))
 #
 # ## 2.6 How far it sees
 # Walk from the output back to the input. A 3x3 convolution of rate $r$ widens the view by $2r$ positions. Going back
-# through x2 up-sampling, $n$ pixels shrink to $(n - 1) / 2$ steps of the coarse map, and each end leans on one more
-# neighbour.
+# through x2 up-sampling, $n$ pixels are an interval $(n - 1) / 2$ steps long on the coarse map, which ends between grid
+# points and so leans on $\lfloor (n - 1) / 2 \rfloor + 2$ positions.
 # %% tags=["nbval-check-output"]
 view = 1 + 2 + 2  # pixels: the last two convolutions
 view = (view - 1) // 2 + 2  # positions of the half-size map

@@ -47,16 +47,17 @@ for column in (10, 11):
 assert last - first + 1 == losses.PATCH and next_first - first == losses.STRIDE
 print(f"{scores.shape[2]} x {scores.shape[3]} scores; score 10 sees columns {first} to {last}, score 11 from {next_first} on")
 # %% [markdown]
-# 70 px wide, 8 px apart: neighbouring patches share most of their pixels, so that a patch is hardly ever all hole or all
-# known.
+# 70 px wide, 8 px apart: neighbouring patches share most of their pixels, and near a hole nearly every patch is mixed.
 #
 # ## 3.2 Three answers to one question
 # What should $D$ say of a composite's patch?
 #
-# - **PatchGAN**: 0 (fake), everywhere. But most patches of a composite *are* pieces of a photograph.
+# - **PatchGAN**: 0 (fake), everywhere. But most of a composite *is* a photograph.
 # - **HM-PatchGAN** (hard mask): $1 - m$ at the patch's centre. But the patches at the hole's border are half and half.
 # - **SM-PatchGAN** (soft mask): $\sigma(1 - m)$, the share of known pixels in the patch, the middle counting most: a
 #   Gaussian filter over exactly those 70x70 px, sampled every 8 px.
+#
+# ($\sigma$ is this filter here, not the sigmoid of notebook 2.)
 #
 # $$ L_D = E\left[(D(z) - \sigma(1 - m))^2\right] + E\left[(D(x) - 1)^2\right] $$
 # %%
@@ -118,7 +119,7 @@ print(f"row 0, column 3 by hand: 1 - {in_hole[0]:.3f} * {in_hole[3]:.3f} = {by_h
 # ## 3.4 What the generator wants
 # The generator is praised where it was asked to work, inside the hole:
 # $$ L_{adv} = E\left[(D(z) - 1)^2 \odot m\right]. $$
-# The **released code** has other labels: photograph 0, composite $\sigma(m)$ (1 in the hole), and the generator wants 1.
+# The **released code** has other labels: photograph 0, composite $\sigma(m)$ (near 1 in a wide hole), and the generator wants 1.
 #
 # **Guess**: for a patch in the hole, do $D$ and $G$ of the released code want the same, or the opposite?
 # %% tags=["nbval-check-output"]

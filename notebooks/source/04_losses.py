@@ -40,6 +40,7 @@ print(f"feature network: {network.name}")
 # ## 4.1 Three formulas
 # $$ L_{rec} = \mathrm{mean}\,|x - \hat x|, \qquad L_{per} = \sum_i \mathrm{mean}\,|\phi_i(x) - \phi_i(z)|, \qquad
 #    L_{sty} = E_i\,\mathrm{mean}\,|G_i(x) - G_i(z)| $$
+# for a prediction $\hat x$ and its composite $z$ (the released code shows VGG $\hat x$, too; here a copy serves as both),
 # with Gram matrices $G_i = \phi_i^\top \phi_i / (C h w)$: how often two channels fire *together*, wherever in the picture.
 #
 # **Guess**: swap the left and the right half of a picture. Which of the three hardly notices?
@@ -129,7 +130,7 @@ print("share of the push outside the hole is zero for:", [name for name, share i
 # the hole is.
 #
 # ## 4.4 Why 250?
-# The losses are added, so their sizes matter. What is one unit of each worth for the mean-colour fill?
+# The losses are added, so their sizes matter. What share of the weighted sum has each one, copy by copy?
 # %%
 weights = pd.Series({"rec": 1.0, "per": 0.1, "sty": 250.0})
 shares = values.mul(weights).div(values.mul(weights).sum(axis=1), axis=0).rename_axis("copy")
@@ -140,7 +141,8 @@ ax.legend(ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 figures.save(ax.figure, f"{out_dir}/figures", "shares")
 plt.show()
 # %% [markdown]
-# Read it: for fills of a hole all three terms count; for a picture that is whole but moved, style hardly does. Another feature network has activations of another size, so
+# Read it: for most fills of a hole all three terms count; for pieces of the right texture in the wrong place, style hardly
+# does. With random features the bars are true in kind only. Another feature network has activations of another size, so
 # the weights belong to the network: 0.1 and 250 are the released code's, for torchvision's VGG19.
 # %%
 runs.finish(

@@ -3,7 +3,7 @@
 # **You will** make one step of the generator and one of the discriminator by hand, check that neither moves the other,
 # then train, stop, go on, and watch the fills grow.
 # **Needs** notebooks 2 to 4. **Takes** 25 s at these defaults, which learn little; `profiles/course.yaml` trains for
-# about four minutes on two CPU cores, and `profiles/paper.yaml` is the paper's size, for a GPU.
+# about five minutes on two CPU cores, and `profiles/paper.yaml` is the paper's size, for a GPU.
 # %% tags=["parameters"]
 data = "samples"  # samples, places2, celebahq, openlogo, or a folder with train/ and val/
 masks = ""  # folder of mask files whose holes are white; empty: generated masks
@@ -125,8 +125,9 @@ fig.text(0, 0, f"data: {data}; feature network: {network.name}", fontsize=6)
 figures.save(fig, f"{out_dir}/figures", "losses")
 plt.show()
 # %% [markdown]
-# Read it: the adversarial pair settles first: a small hole is soon told from a photograph, and $D$ wins. $L_{rec}$ and the
-# feature losses go on falling, slowly, and none of them reaches zero: a hole has more than one answer.
+# Read it: in the few committed steps all losses fall. In a long run (profile `course`) the adversarial pair settles first,
+# because small holes are soon told from photographs; $L_{rec}$ and the feature losses go on falling ever more slowly, and
+# none of them reaches zero: a hole has more than one answer.
 #
 # ## 5.4 Held-out pictures over time
 # The running average of $G$'s weights fills the same holes in the same validation pictures, which it never trains on.
@@ -150,8 +151,9 @@ scores = log.dropna(subset=["val_psnr"])[["step", "val_psnr", "val_hole_l1"]]
 figures.write_table(scores, f"{out_dir}/tables", "held_out")
 print(scores.round(3).to_string(index=False))
 # %% [markdown]
-# Read it: grey first, then the colours of the surroundings, then edges that go on into the hole. How far it gets is a
-# matter of steps: this notebook makes a few dozen to a few thousand, the released recipe a million.
+# Read it: grey first, then the colours of the surroundings; edges that go on into the hole come last. How far it gets is a
+# matter of steps: the committed notebook makes 40 (grey), the profile `course` 1,600 (colours), the released recipe a
+# million.
 # %%
 runs.finish(
     out_dir,
