@@ -82,7 +82,7 @@ relative = values / values.loc["mean colour"]
 figures.write_table(values.rename_axis("copy").reset_index(), f"{out_dir}/tables", "values")
 captions = [f"rec {r.rec:.2f}\nper {r.per:.2f}\nsty {r.sty:.2f}" for r in relative.itertuples()]
 fig = figures.grid([[x[0], *[z[0] for z in copies.values()]]], ["photograph", *copies], [["", *captions]])
-fig.text(0, 0, f"feature network: {network.name}", fontsize=6)
+fig.text(0, 0, f"feature network: {network.name}", fontsize=6, va="bottom")
 figures.save(fig, f"{out_dir}/figures", "damages")
 plt.show()
 # %% [markdown]
@@ -117,7 +117,7 @@ axes[0].set(title="blurred in the hole", xticks=[], yticks=[])
 for ax, (name, map_) in zip(axes[1:], push.items()):
     figures.show_map(ax, map_ / map_.max(), label="push / largest", low=0, high=1)
     ax.set_title(name)
-fig.text(0, 0, f"feature network: {network.name}", fontsize=6)
+fig.text(0, 0, f"feature network: {network.name}", fontsize=6, va="bottom")
 figures.save(fig, f"{out_dir}/figures", "push")
 plt.show()
 # %% tags=["nbval-check-output"]

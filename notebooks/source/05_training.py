@@ -121,7 +121,7 @@ for ax, (key, name) in zip(axes, names.items()):
     ax.plot(log.step, log[key])
     ax.set(title=name, xlabel="step")
 axes[0].set_ylabel("loss")
-fig.text(0, 0, f"data: {data}; feature network: {network.name}", fontsize=6)
+fig.text(0, 0, f"data: {data}; feature network: {network.name}", fontsize=6, va="bottom")
 figures.save(fig, f"{out_dir}/figures", "losses")
 plt.show()
 # %% [markdown]

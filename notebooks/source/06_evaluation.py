@@ -135,7 +135,7 @@ for ax, (metric, label) in zip(axes, units.items()):
     ax.set_xticks(range(6), [name.replace(" %", "") for name in BUCKET_NAMES], rotation=45)
 for ax in axes[[0, 2]]:
     ax.get_legend().remove()  # one is enough
-fig.text(0, 0, f"feature network in training: {card['features']}", fontsize=6)
+fig.text(0, 0, f"feature network in training: {card['features']}", fontsize=6, va="bottom")
 figures.save(fig, f"{out_dir}/figures", "buckets")
 plt.show()
 # %% [markdown]
@@ -156,7 +156,7 @@ captions = [
     for i in range(n_shown)
 ]
 fig = figures.grid(pictures, captions=captions)
-fig.text(0, 0, f"feature network in training: {card['features']}", fontsize=5)
+fig.text(0, 0, f"feature network in training: {card['features']}", fontsize=5, va="bottom")
 figures.save(fig, f"{out_dir}/figures", "filled")
 plt.show()
 # %% [markdown]
