@@ -1,23 +1,28 @@
 # What this project can do, one target each; `make help` lists them.
 #   make reproduce PROFILE=smoke CORES=4      make test PYTHON=python3.12
+#   make reproduce PROFILE=paper CLUSTER=profiles/slurm
 PYTHON ?= python3
 PROFILE ?= course
 CORES ?= 2
+CLUSTER ?=
 RUN := .venv/bin/python -m
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test lint format notebooks lock clean
+.PHONY: help install reproduce test test-cluster lint format notebooks bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 reproduce: install ## run every notebook of PROFILE (smoke, course, paper) that is out of date, and write the report
-	@$(RUN) aotlib reproduce --profile "$(PROFILE)" --cores "$(CORES)"
+	@$(RUN) aotlib reproduce --profile "$(PROFILE)" --cores "$(CORES)" $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
 test: lint ## check style, then run the unit tests, the examples in docstrings, and the committed notebooks
 	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 	  tests aotlib $(NOTEBOOKS)
+
+test-cluster: install ## run the smoke graph on a Slurm that is installed and started here (Debian or Ubuntu, root or sudo)
+	@tests/cluster/run.sh
 
 lint: install ## check the style of the code
 	@$(RUN) ruff check --quiet .
@@ -29,6 +34,9 @@ format: install ## put the code into the style that lint checks
 
 notebooks: install ## build the executed notebooks whose sources in notebooks/source changed
 	@.venv/bin/python notebooks/build.py
+
+bench: install ## measure speed on this machine for about ten minutes, leave it alone meanwhile -> results/bench/
+	@$(RUN) aotlib bench
 
 lock: install ## pin the newest versions that pyproject.toml allows in requirements.lock
 	@$(RUN) uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \

@@ -1,7 +1,8 @@
 """The notebooks as a graph: each one's results depend on the notebook, its parameters, its data and the code of aotlib.
 
-`make reproduce` runs it on this machine; `snakemake --config profile=paper --executor slurm ...` on a cluster.
+`make reproduce` runs it on this machine; with `aotlib reproduce --cluster profiles/slurm` each notebook is a job.
 """
+import os
 import sys
 from pathlib import Path
 
@@ -10,9 +11,14 @@ from aotlib import profiles, records
 PROFILE = config.get("profile", "course")
 RESULTS = f"results/{PROFILE}"
 PYTHON = sys.executable  # the environment that Snakemake runs in
-JOBS = profiles.plan(PROFILE, workflow.basedir)
-FRAME = ("__main__", "cli", "report")  # changes no result of a notebook
-CODE = sorted(f"aotlib/{path.name}" for path in Path(workflow.basedir, "aotlib").glob("*.py") if path.stem not in FRAME)
+with records.each_folder_once():  # not once for each notebook: a folder of a million files takes a minute
+    JOBS = profiles.plan(PROFILE, workflow.basedir)
+    SOURCES = {name: records.data_folder(job.parameters) for name, job in JOBS.items()}
+    DATA = {name: records.fingerprint(source) if source else None for name, source in SOURCES.items()}
+FRAME = ("__main__", "cli", "cluster", "convert", "report")  # changes no result of a notebook
+HERE = Path(workflow.basedir)
+CODE = [path for path in (HERE / "aotlib").rglob("*.py") if path.stem not in FRAME]
+CODE = sorted(path.relative_to(HERE).as_posix() for path in CODE)
 AFTER_TRAINING = [name for name, job in JOBS.items() if "run_dir" in job.parameters]
 
 
@@ -24,12 +30,16 @@ def weights(name):
     return f"{folder(profiles.TRAINING)}/generator_ema.safetensors" if name in AFTER_TRAINING else []
 
 
+def pretrained(name):
+    """The weights that come with the suite, where a notebook shows them: with others it is out of date."""
+    path = JOBS[name].parameters.get("demo")
+    return os.path.relpath((JOBS[name].notebook.parent / path).resolve(), HERE) if path else []
+
+
 def settings(name):
     """All parameters, but of each folder only what is in it: a checkout that moved is not out of date."""
     parameters = JOBS[name].parameters
-    source = records.data_folder(parameters)
-    data = records.fingerprint(source) if source else None
-    return {key: value for key, value in parameters.items() if not key.endswith("_dir")} | {"data": data}
+    return {key: value for key, value in parameters.items() if not key.endswith("_dir")} | {"data": DATA[name]}
 
 
 SETTINGS = {name: settings(name) for name in JOBS}
@@ -49,6 +59,7 @@ for NAME in [name for name in JOBS if name != profiles.TRAINING]:
             CODE,
             notebook=f"notebooks/{NAME}.ipynb",
             weights=weights(NAME),
+            pretrained=pretrained(NAME),
         output:
             f"{RESULTS}/{NAME}/{NAME}.ipynb",
             f"{RESULTS}/{NAME}/metrics.json",

@@ -10,14 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aotlib.choices import check_choice
+from aotlib.hardware import full_precision
+
 RECIPES = ("paper", "released")
 
 
 def check_recipe(recipe: str) -> str:
     r"""Return `recipe` when it is ``"paper"`` or ``"released"``; refuse every other word."""
-    if recipe not in RECIPES:
-        raise ValueError(f"recipe must be one of {RECIPES}, got {recipe!r}")
-    return recipe
+    return check_choice("recipe", recipe, RECIPES)
 
 
 def branch_width(width: int, rates: Sequence[int]) -> int:
@@ -63,10 +64,11 @@ def standardise(logits: Tensor) -> Tensor:
 
     Taught in notebook 02.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    mean = logits.mean((2, 3), keepdim=True)
-    std = logits.std((2, 3), keepdim=True) + 1e-9
-    return 5 * (2 * (logits - mean) / std - 1)  # rounded in the same order as in the released code
+    with full_precision(logits):
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        mean = logits.mean((2, 3), keepdim=True)
+        std = logits.std((2, 3), keepdim=True) + 1e-9
+        return 5 * (2 * (logits - mean) / std - 1)  # rounded in the same order as in the released code
 
 
 class AOTBlock(nn.Module):

@@ -3,20 +3,23 @@ r"""State on disk: written whole or not at all, read back from the newest file t
 Taught in notebook 05.
 """
 
+import hashlib
 import json
 import pickle
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file
 
+from aotlib.config import TrainConfig
+from aotlib.data import dataset_files
 from aotlib.files import replacing
-from aotlib.model import Generator
+from aotlib.step import State
+from aotlib.weights import read_card, save_weights
 
 
 def save_state(state: dict[str, Any], folder: str | Path, *, keep: int = 2) -> Path:
@@ -26,14 +29,27 @@ def save_state(state: dict[str, Any], folder: str | Path, *, keep: int = 2) -> P
 
     Args:
         state: tensors, numbers, strings and containers of them, with the key ``step``.
+
+    Raises:
+        OSError: when it cannot be written, a full disk say; the states that are there stay as they are.
     """
     folder = Path(folder)
     path = folder / f"step_{state['step']:08d}.pt"
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+    try:
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
+    except (OSError, RuntimeError) as error:  # torch's own writer reports a full disk as a RuntimeError
+        raise OSError(f"the state of step {state['step']} could not be saved: {error}. {_advice(folder)}") from error
     for old in [*state_files(folder)[:-keep], *folder.glob(".step_*")]:  # the latter of a process that was killed
         old.unlink()
     return path
+
+
+def _advice(folder: Path) -> str:
+    there = state_files(folder)
+    kept = f"{there[-1].name} is there" if there else "No earlier state is there"
+    free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.is_dir())).free
+    return f"{kept}; {free / 2**20:.0f} MB are free in {folder}: make room or choose another folder, then call it again"
 
 
 def load_state(folder: str | Path) -> dict[str, Any] | None:
@@ -50,32 +66,74 @@ def state_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.pt"))
 
 
-def save_weights(tensors: dict[str, Tensor], path: str | Path, metadata: dict[str, str]) -> None:
-    r"""Write `tensors` and their `metadata` as a safetensors file, atomically."""
-    with replacing(path) as temporary:
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
+def check_writable(run_dir: str | Path) -> None:
+    r"""Refuse a folder that cannot be written to before hours of work, not after them."""
+    try:
+        with replacing(Path(run_dir) / "writable.part") as temporary:
+            temporary.write_text("yes")
+        (Path(run_dir) / "writable.part").unlink()
+    except OSError as error:
+        raise OSError(f"cannot write to {run_dir}: {error.strerror or error}; choose another folder") from error
 
 
-def load_generator(path: str | Path) -> Generator:
-    r"""The generator in a safetensors file written by training, built with the options that stand in the file.
+def decisive(config: TrainConfig, state: State, features: str) -> dict[str, Any]:
+    r"""All that decides the weights after so many steps, with what ``auto`` came to; the same on resume, or refused."""
+    files = dataset_files(config.data, config.data_dir, "train")
+    names = hashlib.sha256("\n".join(path.name for path in files).encode()).hexdigest()[:16]
+    found = {"features": features, "precision": str(state.calls.dtype), "compile": state.calls.compiled}
+    if config.start_from:
+        found["start_from"] = hashlib.sha256(Path(config.start_from).read_bytes()).hexdigest()[:16]
+    return config.decides() | found | {"files": names}
 
-    Taught in notebook 06.
+
+def store(state: State, run_dir: Path, identity: dict[str, Any]) -> Path:
+    r"""Save all of `state`, and of what decides it (`decisive`), in ``run_dir/state``."""
+    parts = {name: part.state_dict() for name, part in state.parts().items()}
+    counts = state.counts()
+    counts["sums"] = {name: float(value) for name, value in counts["sums"].items()}
+    return save_state(counts | {"config": json.dumps(identity)} | parts, run_dir / "state")
+
+
+def restore(state: State, run_dir: Path, identity: dict[str, Any], steps: int) -> None:
+    r"""Fill `state` from the newest good file in ``run_dir/state``; nothing happens when there is none.
+
+    Raises:
+        ValueError: when that file comes from a run of another `identity`, or is beyond `steps`.
     """
-    generator = Generator(**json.loads(read_card(path)["options"]))
-    generator.load_state_dict(load_file(path))
-    return generator.eval()
+    saved = load_state(run_dir / "state")
+    if saved is None:
+        return
+    then, now = json.loads(saved["config"]), json.loads(json.dumps(identity))
+    changed = [f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in then | now if then.get(key) != now.get(key)]
+    if changed:
+        raise ValueError(f"{run_dir} holds a run of another configuration ({'; '.join(changed)}); use another folder")
+    if saved["step"] > steps:
+        raise ValueError(f"{run_dir} is at step {saved['step']} already, beyond steps = {steps}; use another folder")
+    for name, part in state.parts().items():
+        part.load_state_dict(saved[name])
+    for name in state.counts():
+        setattr(state, name, saved[name])
 
 
-def read_card(path: str | Path) -> dict[str, str]:
-    r"""What a weights file says of itself: ``options`` of the network, ``step``, and ``features`` of its losses.
+def start_from(state: State, weights: str | Path) -> None:
+    r"""Give the generator and its running average the weights in a safetensors file of the same shape."""
+    card = json.loads(read_card(weights)["options"])
+    ours = json.loads(json.dumps(state.generator.options))
+    different = [f"{key}: {card.get(key)!r} there, {ours[key]!r} here" for key in ours if card.get(key) != ours[key]]
+    if different:
+        raise ValueError(f"{weights} holds another generator ({'; '.join(different)}); set these parameters as there")
+    tensors = load_file(weights)
+    state.generator.load_state_dict(tensors)
+    state.average.module.load_state_dict(tensors)
 
-    Taught in notebook 06.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; train first (notebook 05, or `aotlib train`)")
-    with safe_open(path, "pt") as file:
-        card = file.metadata() or {}
-    if "options" not in card:
-        raise ValueError(f"{path} does not say how its network is built; expected a file written by aotlib's training")
-    return card
+
+def card_of(state: State, features: str) -> dict[str, str]:
+    return {"options": json.dumps(state.generator.options), "step": str(state.step), "features": features}
+
+
+def save_networks(state: State, run_dir: Path, features: str) -> None:
+    r"""The weights for use: raw, averaged, and the discriminator's."""
+    card = card_of(state, features)
+    save_weights(state.discriminator.state_dict(), run_dir / "discriminator.safetensors", card)
+    save_weights(state.generator.state_dict(), run_dir / "generator.safetensors", card)
+    save_weights(state.average.module.state_dict(), run_dir / "generator_ema.safetensors", card)

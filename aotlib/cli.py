@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import psutil
 import tyro
 
-from aotlib import profiles, records
+from aotlib import bench, convert, profiles, records
+from aotlib import cluster as on_cluster
+from aotlib.choices import nearest
 
 DESCRIPTION = """AOT-GAN as a notebook suite. `make reproduce` calls `aotlib reproduce`.
 
@@ -57,7 +58,7 @@ def notebook(name: tyro.conf.Positional[str], profile: str = "course") -> None:
 
     jobs = profiles.plan(profile)
     if name not in jobs:
-        raise KeyError(f"profile {profile} has no notebook {name!r}; {profiles.nearest(name, jobs)}")
+        raise KeyError(f"profile {profile} has no notebook {name!r}; {nearest(name, jobs)}")
     job = jobs[name]
     print(f"  {name} ...", flush=True)
     limit = None if name == profiles.TRAINING or "run_dir" in job.parameters else 3600  # those two may take days
@@ -65,38 +66,47 @@ def notebook(name: tyro.conf.Positional[str], profile: str = "course") -> None:
     print(f"  {name} done in {record['seconds']:.0f} s", flush=True)
 
 
-def reproduce(profile: str = "course", cores: int = 2, dry_run: bool = False) -> None:
+def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = None, dry_run: bool = False) -> None:
     """Run what is out of date of all notebooks, then print the result table and the path of the report.
 
     Args:
         profile: smoke (seconds), course (minutes on two CPU cores) or paper (days on a GPU).
-        cores: CPU cores to use at a time.
+        cores: CPU cores of this machine to use at a time.
+        cluster: submit every notebook as a job: the folder of Snakemake's settings for it, such as profiles/slurm.
         dry_run: only list what would run, and why.
     """
     from aotlib import runs
 
     root = profiles.find_root()
     profiles.plan(profile, root)  # a mistake in a profile is answered here, in a few words
+    if cluster is not None:
+        on_cluster.check(cluster)
     started = time.time()
     with runs.only_writer(root / "results"):
-        code = _snakemake(root, profile, cores, dry_run)
+        code = _snakemake(root, profile, cores, cluster, dry_run)
     if code != 0:
         log = root / "results" / profile / "snakemake.log"
         account = log.read_text(encoding="utf-8")
         if "Error in rule" not in account:  # no notebook failed, and so none has said why
             print(account)
+        elif cluster is not None:  # here they said it to files
+            print(*on_cluster.reasons(log), sep="\n")
         raise RuntimeError(f"stopped before the end; call it again to go on. Snakemake's own account is in {log}")
     if not dry_run:
         _print_summary(root / "results" / profile, time.time() - started)
 
 
-def _snakemake(root: Path, profile: str, cores: int, dry_run: bool) -> int:
+def _snakemake(root: Path, profile: str, cores: int, cluster: Path | None, dry_run: bool) -> int:
     command = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--directory", root]
-    command += ["--cores", str(cores), "--config", f"profile={profile}", "--rerun-incomplete", "--scheduler", "greedy"]
+    command += ["--workflow-profile", cluster.resolve()] if cluster else ["--cores", str(cores)]
+    command += ["--config", f"profile={profile}", "--rerun-incomplete", "--scheduler", "greedy"]
     command += ["--nolock"]  # our own lock is freed by the system even after kill -9; Snakemake's would be left
     command += ["--dry-run", "--quiet", "host"] if dry_run else ["--quiet", "host", "progress"]
     log = root / "results" / profile / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    if cluster and not dry_run:
+        print(f"  submitting jobs; Snakemake's account of them: {log}", flush=True)
+        return on_cluster.run(command, log)
     with log.open("w") as file:
         process = subprocess.Popen(command, stderr=None if dry_run else file)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -111,7 +121,7 @@ def _stop_children(*_) -> None:
 
 
 def _print_summary(results: Path, seconds: float) -> None:
-    table = results / "06_evaluation" / "tables" / "buckets.md"
+    table = results / "06_evaluation" / "tables" / "summary.md"
     if table.is_file():
         print(f"\n{table.read_text(encoding='utf-8').strip()}\n")
     print(f"{results.name}: all up to date after {seconds:.0f} s\nreport: {results / 'report.html'}")
@@ -139,7 +149,9 @@ def _train_command():
         Args:
             run_dir: the run's folder; results/train/ and a name made of the configuration when not given.
         """
-        _train(config, run_dir)
+        from aotlib import launch
+
+        launch.run(config, run_dir)
 
     return train
 
@@ -148,48 +160,22 @@ def train() -> None:
     """Train a model outside a notebook, or go on with a run that was stopped."""
 
 
-def _train(config, run_dir: Path | None) -> None:
-    from safetensors import safe_open
-
-    from aotlib import runs
-    from aotlib.train import train
-
-    root, started = profiles.find_root(), time.time()
-    run_dir = run_dir or root / "results" / "train" / profiles.training_run(asdict(config), root)
-    print(f"training in {run_dir}", flush=True)
-    with runs.only_writer(run_dir):
-        last = train(config, run_dir, report=_print_row)
-        for line in (run_dir / "quarantine.csv").read_text(encoding="utf-8").splitlines()[1:]:
-            print(f"  set aside: {line}")
-        with safe_open(run_dir / "generator.safetensors", "np") as weights:
-            features = weights.metadata()["features"]  # what "auto" came to
-        content = records.record(
-            parameters=asdict(config),
-            seed=config.seed,
-            data_dir=records.data_folder(asdict(config)),
-            features=features,
-            metrics=last,
-            seconds=time.time() - started,
-        )
-        records.write_json(run_dir / "record.json", content)
-
-
-def _print_row(row: dict) -> None:
-    print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
-
-
 def main() -> None:
     commands = {"data": data, "train": train, "notebook": notebook, "reproduce": reproduce, "report": report}
+    commands["bench"] = bench.command
+    commands["shards"] = convert.shards
     if sys.argv[1:2] == ["train"]:
         commands["train"] = _train_command()  # its options are the fields of TrainConfig, which needs torch
     # Threads that wait sleep instead of turning: beside other busy processes a step is else up to 40 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog="aotlib", description=DESCRIPTION)
+        with records.each_folder_once():
+            tyro.extras.subcommand_cli_from_dict(commands, prog="aotlib", description=DESCRIPTION)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, FloatingPointError) as error:
         if os.environ.get("AOTLIB_TRACEBACK"):
             raise
         text = error.args[0] if isinstance(error, KeyError) else error  # str() would add quotation marks
-        sys.exit(f"aotlib: {text}")
-    except KeyboardInterrupt:
-        sys.exit("aotlib: stopped")
+        print(f"aotlib: {text}", file=sys.stderr)
+        sys.exit(128 + error.number if hasattr(error, "number") else 1)  # as a shell reports a signal
+    except KeyboardInterrupt as stop:
+        sys.exit(f"aotlib: {stop if str(stop) else 'stopped'}")

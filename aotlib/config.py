@@ -1,9 +1,9 @@
 r"""Everything that decides a training run, in one typed place. Taught in notebook 05."""
 
 import dataclasses
+from typing import Literal, get_args, get_origin
 
-from aotlib.blocks import check_recipe
-from aotlib.losses import check_design
+from aotlib.choices import check_choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,26 +21,35 @@ class TrainConfig:
     mask_low: float = 0.01  # smallest share of the picture that is hole
     mask_high: float = 0.6  # largest
     size: int = 512  # side of a training crop, pixels
-    recipe: str = "paper"  # paper or released: gate, hole filling, and what the feature losses look at
-    design: str = "sm_patchgan"  # adversarial labels: sm_patchgan, hm_patchgan, patchgan or released
+    crop_low: float = 0.3  # smallest share of a photograph that a crop shows; the released code's is 0.08
+    recipe: Literal["paper", "released"] = "paper"  # gate, hole filling, and what the feature losses look at
+    design: Literal["sm_patchgan", "hm_patchgan", "patchgan", "released"] = "sm_patchgan"  # adversarial labels
     width: int = 64  # channels of the first layer of both networks
     n_blocks: int = 8  # AOT blocks
     rates: tuple[int, ...] = (1, 2, 4, 8)  # dilation rates of a block
-    init: str = "normal"  # of the generator's weights: normal (0.02 at full width, as released) or he
-    features: str = "auto"  # network of the feature losses: auto, vgg19, vgg19_conv3 or random
+    init: Literal["normal", "he"] = "normal"  # of the generator's weights: 0.02 at full width, as released, or He's
+    start_from: str = ""  # weights file (.safetensors) of a generator to go on from; empty: initial weights
+    features: Literal["auto", "vgg19", "vgg19_conv3", "random"] = "auto"  # network of the feature losses
     feature_width: int = 64  # channels of the random network's first layer; VGG19 has 64
-    weight_adv: float = 0.01
+    weight_adv: float = 0.01  # a loss of weight 0 is not computed
     weight_rec: float = 1.0
     weight_per: float = 0.1
     weight_sty: float = 250.0
-    batch: int = 8  # images a step
+    batch: int = 8  # images a step, over all processes
     steps: int = 1_000_000  # the released code's; the paper's number is not known
     lr: float = 1e-4  # Adam, both networks
+    lr_fall: float = 0.0  # last share of the steps in which lr falls linearly to 0; not in the paper
     beta1: float = 0.0
     beta2: float = 0.9
     ema_decay: float = 0.999  # running average of the generator's weights; 0: none. Not in the paper
     seed: int = 0
-    workers: int = 2  # processes that read images
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of convolutions; auto: the processor's fast one
+    compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto: on a GPU, in long runs
+    deterministic: bool = False  # repeatable to the bit on a GPU too, and slower there
+    on_bad_loss: Literal["stop", "skip"] = "stop"  # at a loss or gradient that is not finite
+    best_by: Literal["val_hole_l1", "val_psnr"] = "val_hole_l1"  # which looked-at generator is kept as the best
+    processes: int = 1  # that train together, one a GPU; 0: as many as there are GPUs
+    workers: int = 2  # processes that read images, for each that trains
     log_every: int = 100  # steps between two lines of the log
     sample_every: int = 1000  # steps between two looks at the held-out pictures
     save_every: int = 1000  # steps between two states on disk
@@ -50,18 +59,28 @@ class TrainConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rates", tuple(self.rates))  # a notebook's parameters hold lists
         object.__setattr__(self, "data_dir", self.data_dir or f"data/{self.data}")
+        for field in dataclasses.fields(self):
+            if get_origin(field.type) is Literal:
+                check_choice(field.name, getattr(self, field.name), get_args(field.type))
+        for name in ("size", "width", "n_blocks", "batch", "steps", "log_every", "sample_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("sample_every", "save_every", "steps"):
             if getattr(self, name) % self.log_every:
                 raise ValueError(f"{name} = {getattr(self, name)} must be a multiple of log_every = {self.log_every}")
-        check_recipe(self.recipe)
-        check_design(self.design)
+        for name in ("mask_low", "mask_high", "crop_low", "lr_fall", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share from 0 to 1, got {getattr(self, name)}")
 
     def decides(self) -> dict:
         r"""The fields that decide the weights after a given number of steps; only these must agree on resume."""
         free = {
             "data_dir",
             "val_split",
-            "steps",
+            "start_from",  # known by its content, not by its name
+            "on_bad_loss",
+            "best_by",
+            "processes",  # same batches, same order; sums differ in their last digits
             "workers",
             "log_every",
             "sample_every",
@@ -69,4 +88,17 @@ class TrainConfig:
             "n_samples",
             "device",
         }
+        if not self.lr_fall:
+            free.add("steps")  # else the learning rate depends on how long the run is to be
         return {key: value for key, value in dataclasses.asdict(self).items() if key not in free}
+
+    def lr_at(self, step: int) -> float:
+        r"""Learning rate of step number `step` (the first is 0).
+
+        >>> config = TrainConfig(steps=1000, lr=0.4, lr_fall=0.5)
+        >>> [round(config.lr_at(step), 3) for step in (0, 500, 750, 999)]
+        [0.4, 0.4, 0.2, 0.001]
+        """
+        falling = self.lr_fall * self.steps
+        left = self.steps - step
+        return self.lr * min(1.0, left / falling) if falling else self.lr

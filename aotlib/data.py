@@ -18,9 +18,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from torchvision.transforms.v2 import functional as transforms
 
+from aotlib.colour import adjust_hue
 from aotlib.files import replacing
-from aotlib.images import UnreadableImage, find_images, image_size, read_image, to_float
+from aotlib.images import TarMember, UnreadableImage, find_images, image_size, read_image, to_float
 from aotlib.masks import MaskFile, irregular_mask, load_masks
+from aotlib.shards import ShardFiles, has_shards
 from aotlib.sources import DATASETS as DATASETS
 from aotlib.sources import dataset_files as dataset_files
 from aotlib.sources import logo_boxes as logo_boxes
@@ -32,14 +34,14 @@ JITTER = 0.05  # of brightness, contrast, saturation and hue, as in the released
 class InpaintingDataset(Dataset):
     r"""Square crops of photographs, each with a mask; `dataset[epoch, index]`, or `dataset[index]` for epoch 0.
 
-    The header of every file is read at the start. What cannot be used is not a crash but an entry (path,
-    reason) in `quarantined`, and in the CSV file `quarantine` if one is named. A file that turns out damaged
-    only when it is decoded is replaced by the next good one; `name` says which file a sample really shows.
+    The header of every file is read at the start, or the index of shards. What cannot be used is not a crash but
+    an entry (path, reason) in `quarantined`, and in the CSV file `quarantine` if one is named. A file that turns
+    out damaged only when it is decoded is replaced by the next good one; `name` says which file a sample really shows.
 
     A sample is `dict(image, mask, name, index)`: image (3, S, S) in [-1, 1], mask (1, S, S) with 1 = hole.
 
     Args:
-        images: a folder, searched with all below it, or a list of files.
+        images: a folder, searched with all below it, or one of shards; or a list of files, or `ShardFiles`.
         size: side S of a sample, pixels.
         seed: same seed, same samples.
         mask_ratio: hole ratio of drawn masks, a number or a range (low, high].
@@ -59,7 +61,7 @@ class InpaintingDataset(Dataset):
 
     def __init__(
         self,
-        images: str | Path | list[Path],
+        images: str | Path | list[Path] | ShardFiles,
         *,
         size: int,
         seed: int,
@@ -73,7 +75,7 @@ class InpaintingDataset(Dataset):
     ):
         self.size, self.seed, self.mask_ratio, self.augment, self.scale = size, seed, mask_ratio, augment, scale
         self.masks = load_masks(masks) if isinstance(masks, (str, Path)) else masks
-        files = find_images(images) if isinstance(images, (str, Path)) else [Path(file) for file in images]
+        files = _listed(images)
         self.root = images if isinstance(images, (str, Path)) else _common_folder(files)
         self.quarantine = Path(quarantine) if quarantine else None
         self._kept, self._free_bytes = {}, cache_mb * 2**20
@@ -100,10 +102,10 @@ class InpaintingDataset(Dataset):
         else:
             picture_u8 = transforms.resize(picture_u8, [self.size], antialias=True)
             picture_u8 = transforms.center_crop(picture_u8, [self.size, self.size])
-        name = Path(os.path.relpath(path, self.root)).as_posix()
+        name = path.member if isinstance(path, TarMember) else Path(os.path.relpath(path, self.root)).as_posix()
         return dict(image=to_float(picture_u8), mask=self._mask(epoch, index), name=name, index=index)
 
-    def _read(self, index: int) -> tuple[Path, Tensor]:
+    def _read(self, index: int) -> tuple[Path | TarMember, Tensor]:
         """The file at `index`, or the next one that can be decoded: its path and pixels (3, H, W), uint8."""
         for step in range(len(self)):
             path = self.files[(index + step) % len(self)]
@@ -120,7 +122,7 @@ class InpaintingDataset(Dataset):
             return path, picture_u8
         raise ValueError(f"none of the {len(self)} images can be decoded any more, last {path}; is the disk there?")
 
-    def _set_aside(self, path: Path, reason: str) -> None:
+    def _set_aside(self, path: Path | TarMember, reason: str) -> None:
         if any(known == path for known, _ in self.quarantined):
             return
         self.quarantined.append((path, reason))
@@ -146,8 +148,20 @@ class InpaintingDataset(Dataset):
         return mask.flip(2) if rng.random() < 0.5 else mask
 
 
-def _sort_out(files: list[Path], min_side: int) -> tuple[list[Path], list[tuple[Path, str]]]:
+def _listed(images: str | Path | list[Path] | ShardFiles) -> list[Path] | ShardFiles:
+    if isinstance(images, (str, Path)):
+        return ShardFiles(images) if has_shards(images) else find_images(images)
+    if isinstance(images, ShardFiles):
+        return images
+    return [file if isinstance(file, TarMember) else Path(file) for file in images]
+
+
+def _sort_out(files: list[Path] | ShardFiles, min_side: int) -> tuple[list[Path] | ShardFiles, list[tuple[Path, str]]]:
     """Split into the files whose header promises a large enough picture and the others, with the reason."""
+    if isinstance(files, ShardFiles):
+        small = np.flatnonzero(files.sides < min_side)
+        bad = [(files[index], _too_small(files.sides[index], min_side)) for index in small]
+        return files.take(np.flatnonzero(files.sides >= min_side)), bad
     good, bad = [], []
     for path in files:
         try:
@@ -156,15 +170,21 @@ def _sort_out(files: list[Path], min_side: int) -> tuple[list[Path], list[tuple[
             bad.append((path, error.reason))
             continue
         if side < min_side:
-            bad.append((path, f"too small: the shorter side has {side} px, wanted {min_side}"))
+            bad.append((path, _too_small(side, min_side)))
         else:
             good.append(path)
     return good, bad
 
 
-def _common_folder(files: list[Path]) -> str:
-    if not files:
+def _too_small(side: int, wanted: int) -> str:
+    return f"too small: the shorter side has {side} px, wanted {wanted}"
+
+
+def _common_folder(files: list[Path] | ShardFiles) -> str | None:
+    if not len(files):
         raise ValueError("the list of images is empty")
+    if any(isinstance(file, TarMember) for file in files[:1]):
+        return None  # members of shards know their names
     return os.path.commonpath([file.absolute().parent for file in files])
 
 
@@ -184,7 +204,7 @@ def _augment(picture_u8: Tensor, size: int, scale: tuple[float, float], rng: np.
     out = transforms.adjust_brightness(out, brightness)
     out = transforms.adjust_contrast(out, contrast)
     out = transforms.adjust_saturation(out, saturation)
-    return transforms.adjust_hue(out, rng.uniform(-JITTER, JITTER))
+    return adjust_hue(out, rng.uniform(-JITTER, JITTER))
 
 
 def _random_crop(

@@ -19,12 +19,16 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import VGG19_Weights
 
+from aotlib.choices import check_choice
+from aotlib.hardware import full_precision
+
 CHOICES = ("auto", "vgg19", "vgg19_conv3", "random")
 WEIGHTS_VARIABLE = "AOTLIB_WEIGHTS"
 CONV3_FILE = "vgg19_caffe_conv1_1-conv3_4_norm1.pth"
 # position of each ReLU in torchvision's vgg19().features
 TAPS = {"relu1_1": 1, "relu2_1": 6, "relu2_2": 8, "relu3_1": 11, "relu3_4": 17}
 TAPS |= {"relu4_1": 20, "relu4_4": 26, "relu5_1": 29, "relu5_2": 31}
+DEEPEST = {"relu5_4": 35}  # no tap: where the released code stops, which the benchmark compares with
 PERCEPTUAL_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_TAPS = ("relu2_2", "relu3_4", "relu4_4", "relu5_2")
 
@@ -74,9 +78,7 @@ def load_features(name: str = "auto", *, seed: int = 0, width: int = 64) -> Feat
 
     Taught in notebook 04.
     """
-    if name not in CHOICES:
-        raise ValueError(f"features must be one of {CHOICES}, got {name!r}")
-    if name == "random":
+    if check_choice("features", name, CHOICES) == "random":
         return random_features(seed, width)
     if name == "vgg19":
         return vgg19_features()
@@ -139,7 +141,7 @@ def random_features(seed: int, width: int) -> FeatureNet:
 
 
 def vgg_layers(last: str, width: int = 64) -> nn.Sequential:
-    r"""VGG19's convolutional part up to the tap `last`, numbered as in torchvision; `width` is that of its first layer.
+    r"""VGG19's convolutional part up to `last`, numbered as in torchvision; `width` is that of its first layer.
 
     >>> len(vgg_layers("relu3_4"))
     18
@@ -152,7 +154,7 @@ def vgg_layers(last: str, width: int = 64) -> nn.Sequential:
         for _ in range(depth):
             layers += [nn.Conv2d(n_in, times * width, 3, padding=1), nn.ReLU()]  # not in place: every tap is kept
             n_in = times * width
-    return nn.Sequential(*layers[: TAPS[last] + 1])
+    return nn.Sequential(*layers[: (TAPS | DEEPEST)[last] + 1])
 
 
 def with_weights(layers: nn.Sequential, state: Mapping[str, Tensor]) -> nn.Sequential:
@@ -175,5 +177,6 @@ def gram(feature: Tensor) -> Tensor:
     Taught in notebook 04.
     """
     batch, channels, height, width = feature.shape
-    flat = feature.float().reshape(batch, channels, height * width)
-    return torch.bmm(flat, flat.transpose(1, 2)) / (channels * height * width)
+    with full_precision(feature):  # autocast would multiply in half precision again
+        flat = feature.float().reshape(batch, channels, height * width)
+        return torch.bmm(flat, flat.transpose(1, 2)) / (channels * height * width)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+INDEX, FIRST_SHARD = "index.json", "shard-000000.tar"  # the names by which a folder of shards is known
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:

@@ -4,9 +4,12 @@ Inside the library an image is RGB, float in [-1, 1], (B, 3, H, W). On disk and 
 such names end in `_u8`.
 """
 
+import functools
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", "
 class UnreadableImage(ValueError):
     """A file that cannot be turned into an RGB picture; `path` and `reason` say which and why."""
 
-    def __init__(self, path: str | Path, reason: str):
+    def __init__(self, path: str | os.PathLike, reason: str):
         super().__init__(path, reason)
         self.path, self.reason = Path(path), reason
 
@@ -30,13 +33,57 @@ class UnreadableImage(ValueError):
         return f"cannot read {self.path}: {self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    r"""A picture inside a shard, an uncompressed tar file: it stands where the path of an image file can.
+
+    Args:
+        shard: the tar file.
+        member: the name that the picture had, relative to the folder that was converted.
+        offset, n_bytes: where its bytes lie in the shard.
+        height, width: from the picture's header, pixels.
+
+    Taught in notebook 01.
+    """
+
+    shard: Path
+    member: str
+    offset: int
+    n_bytes: int
+    height: int
+    width: int
+
+    @property
+    def name(self) -> str:
+        return self.member.rsplit("/", 1)[-1]
+
+    def __fspath__(self) -> str:
+        return f"{self.shard}/{self.member}"
+
+    __str__ = __fspath__
+
+    def read(self) -> bytes:
+        r"""The bytes of the image file, as they were before it was put into the shard."""
+        content = os.pread(_shard(self.shard).fileno(), self.n_bytes, self.offset)  # no position to share: any process
+        if len(content) < self.n_bytes:
+            raise OSError(f"the shard {self.shard.name} ends inside this picture")
+        return content
+
+
+@functools.lru_cache(maxsize=256)  # opening is what a network file system is slow at; the last one out is closed
+def _shard(path: Path) -> io.FileIO:
+    return open(path, "rb", buffering=0)
+
+
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
+def _opened(path: str | Path | TarMember, content: bytes | None = None) -> Iterator[Image.Image]:
     """The file opened by Pillow, with every way in which that or the decoding can fail told as UnreadableImage."""
     try:
-        if os.path.getsize(path) == 0:
+        if isinstance(path, TarMember):
+            content = path.read()
+        if (os.path.getsize(path) if content is None else len(content)) == 0:
             raise UnreadableImage(path, "the file is empty (0 bytes)")
-        with Image.open(path) as file:
+        with Image.open(path if content is None else io.BytesIO(content)) as file:
             limit = Image.MAX_IMAGE_PIXELS or float("inf")  # Pillow only warns up to twice this
             if file.width * file.height > limit:
                 raise UnreadableImage(path, f"decompression bomb? {file.width} x {file.height} pixels, limit {limit}")
@@ -51,18 +98,23 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         raise UnreadableImage(path, f"{error} ({type(error).__name__})") from error
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    r"""Return (height, width) from the file's header, without decoding the pixels.
+def image_size(path: str | Path | TarMember, content: bytes | None = None) -> tuple[int, int]:
+    r"""Return (height, width) from the file's header, without decoding the pixels; a shard has them in its index.
 
     A rotation noted in EXIF is not applied, so the two may be swapped; the shorter side is right either way.
 
+    Args:
+        content: the bytes of the file, where they have been read already.
+
     Taught in notebook 01.
     """
-    with _opened(path) as file:
+    if isinstance(path, TarMember):
+        return path.height, path.width
+    with _opened(path, content) as file:
         return file.height, file.width
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path | TarMember) -> np.ndarray:
     r"""Return the picture as it is meant to be seen: (H, W, 3), uint8, RGB.
 
     The EXIF rotation is applied; CMYK, palette and greyscale become RGB; 16-bit grey is scaled to 8 bit

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aotlib.blocks import check_recipe
+from aotlib.choices import check_choice
 from aotlib.features import gram
 
 DESIGNS = ("sm_patchgan", "hm_patchgan", "patchgan", "released")
@@ -195,6 +196,4 @@ def resize_scores(scores: Tensor, like: Tensor, design: str) -> Tensor:
 
 
 def check_design(design: str) -> str:
-    if design not in DESIGNS:
-        raise ValueError(f"the adversarial design must be one of {DESIGNS}, got {design!r}")
-    return design
+    return check_choice("design", design, DESIGNS)

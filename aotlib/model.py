@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from aotlib.blocks import AOTBlock, check_recipe
+from aotlib.choices import check_choice
+from aotlib.hardware import full_precision
 from aotlib.released import read_released
 
 FULL_WIDTH = 64  # channels of the first layer in the paper's networks
@@ -160,7 +162,9 @@ class Discriminator(nn.Module):
             raise ValueError(f"the discriminator needs sides of at least 24 px, got {tuple(image.shape[-2:])}")
         x = image
         for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.2)
+            with full_precision(x):
+                weight = conv.weight  # asking for it divides by its norm, after a power iteration where it trains
+            x = F.leaky_relu(F.conv2d(x, weight, stride=conv.stride, padding=conv.padding), 0.2)
         return self.score(x)
 
 
@@ -174,8 +178,7 @@ def initialise(network: nn.Module, width: int, seed: int, init: str = "normal") 
 
     Taught in notebook 02.
     """
-    if init not in ("normal", "he"):
-        raise ValueError(f"init must be 'normal' or 'he', got {init!r}")
+    check_choice("init", init, ("normal", "he"))
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in network.modules():

@@ -4,7 +4,6 @@ Nothing here imports torch: Snakemake reads this module each time. Taught in not
 """
 
 import ast
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable
@@ -13,13 +12,14 @@ from typing import NamedTuple
 
 import yaml
 
+from aotlib.choices import nearest
 from aotlib.records import data_folder, fingerprint
 
 TRAINING = "05_training"
 # What decides the weights besides the parameters: a run by other code gets another folder. A test holds this list
 # against the imports of train.py.
-TRAINING_CODE = ("blocks", "config", "data", "features", "images", "losses", "masks", "model", "sources", "strokes")
-TRAINING_CODE += ("train",)
+TRAINING_CODE = ("blocks", "config", "data", "distributed", "features", "hardware", "images", "losses", "masks")
+TRAINING_CODE += ("colour", "model", "shards", "sources", "step", "strokes", "train")
 
 
 class Job(NamedTuple):
@@ -28,11 +28,6 @@ class Job(NamedTuple):
     notebook: Path
     out_dir: Path
     parameters: dict
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known)) or 'none'}"
 
 
 def find_root(start: str | Path = ".") -> Path:

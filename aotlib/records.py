@@ -6,14 +6,17 @@ Nothing here imports torch, so that a record can be read and written in a moment
 import hashlib
 import json
 import math
+import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from aotlib.files import replacing
+from aotlib.files import FIRST_SHARD, INDEX, replacing
 
 PACKAGES = ("aotlib", "torch", "torchvision", "numpy", "pandas", "matplotlib", "papermill", "snakemake")
 MANY_FILES, MANY_BYTES = 2_000, 2**28  # above either, a fingerprint reads names and sizes only
@@ -148,31 +151,65 @@ def data_folder(parameters: dict) -> str | None:
     return data if data and Path(data).is_dir() else parameters.get("data_dir") or None
 
 
+_seen: dict[str, dict | None] | None = None  # fingerprints of this command, inside `each_folder_once`
+
+
+@contextmanager
+def each_folder_once() -> Iterator[None]:
+    r"""Inside, `fingerprint` goes through a folder once and repeats its answer; for one command from start to end.
+
+    A command needs the number of the same folder up to eight times, and each takes a minute or more with a million
+    files. Outside nothing is remembered: whoever asks twice, in a notebook for one, is told of a change between.
+    A file's time would not do for a memory: a folder does not show what changed two levels below.
+
+    Taught in notebook 05.
+    """
+    global _seen
+    outer, _seen = _seen, {} if _seen is None else _seen
+    try:
+        yield
+    finally:
+        _seen = outer
+
+
 def fingerprint(folder: str | Path) -> dict | None:
     r"""A number that changes with any file of `folder`, the same on every machine; None when there is no such folder.
 
     It is the SHA-256 of the sorted relative names with each file's size and, up to 2,000 files and 256 MB, its
-    content; ``of`` says which. Hidden files do not count. Taught in notebook 01.
+    content; ``of`` says which. Of a folder of shards it is the index, which has the SHA-256 of each shard, and the
+    sizes. Hidden files do not count. Taught in notebook 01.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        return None
-    files = sorted((path.relative_to(folder).as_posix(), path) for path in _files(folder))
-    sizes = [path.stat().st_size for _, path in files]
-    small = len(files) <= MANY_FILES and sum(sizes) <= MANY_BYTES
+    place = os.path.realpath(folder)
+    if _seen is not None and place in _seen:
+        return _seen[place]
+    found = _fingerprint(str(folder)) if os.path.isdir(folder) else None
+    if _seen is not None:
+        _seen[place] = found
+    return found
+
+
+def _fingerprint(folder: str) -> dict:
+    files = sorted(_files(folder))
+    n_bytes = sum(size for _, size, _, _ in files)
+    small = len(files) <= MANY_FILES and n_bytes <= MANY_BYTES
     total = hashlib.sha256()
-    for (name, path), size in zip(files, sizes, strict=True):
-        content = hashlib.sha256(path.read_bytes()).hexdigest() if small else ""
+    for name, size, path, in_shards in files:
+        read = path.endswith(f"/{INDEX}") if in_shards else small
+        content = hashlib.sha256(Path(path).read_bytes()).hexdigest() if read else ""
         total.update(f"{name}\0{size}\0{content}\n".encode())
     of = "names, sizes and contents" if small else "names and sizes"
-    return {"sha256": total.hexdigest(), "files": len(files), "bytes": sum(sizes), "of": of}
+    if any(in_shards for *_, in_shards in files):
+        of += ", of shards their index and sizes"
+    return {"sha256": total.hexdigest(), "files": len(files), "bytes": n_bytes, "of": of}
 
 
-def _files(folder: Path):
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _files(path)
-        elif path.is_file():
-            yield path
+def _files(folder: str, below: str = "") -> Iterator[tuple[str, int, str, bool]]:
+    """Relative name, size, path, and whether it lies among shards; scandir asks the disk once a file, not thrice."""
+    with os.scandir(folder) as found:
+        entries = [entry for entry in found if not entry.name.startswith(".")]
+    shards = {INDEX, FIRST_SHARD} <= {entry.name for entry in entries}
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files(entry.path, f"{below}{entry.name}/")
+        elif entry.is_file() and (not shards or entry.name == INDEX or entry.name.endswith(".tar")):
+            yield below + entry.name, entry.stat().st_size, entry.path, shards

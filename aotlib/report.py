@@ -107,9 +107,9 @@ def keep_reference(profile: str, root: Path) -> Path:
         image.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
         with replacing(folder / f"{figure}.jpg") as temporary:
             image.save(temporary, "JPEG", quality=88, optimize=True)
-    for suffix in ("csv", "md"):
-        with replacing(folder / f"buckets.{suffix}") as temporary:
-            temporary.write_bytes((jobs["06_evaluation"].out_dir / "tables" / f"buckets.{suffix}").read_bytes())
+    for name in ("buckets.csv", "buckets.md", "summary.md"):
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes((jobs["06_evaluation"].out_dir / "tables" / name).read_bytes())
     for name in (profiles.TRAINING, "06_evaluation"):
         content = json.loads((jobs[name].out_dir / "record.json").read_text(encoding="utf-8"))
         content["parameters"] = {k: v for k, v in content["parameters"].items() if not k.endswith("_dir")}

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from aotlib.profiles import checked_parameters, load_profile, plan, run_name
 from aotlib.records import data_folder, fingerprint, finish, record, write_json
+from aotlib.stopping import passing_on
 
 __all__ = ["NotebookFailed", "fingerprint", "finish", "load_profile", "plan", "record", "run_name", "run_notebook"]
 __all__ += ["only_writer", "private_kernel", "write_json"]
@@ -100,7 +101,7 @@ def _execute(source: Path, out_dir: Path, parameters: dict, timeout_s: float | N
     logging.getLogger("papermill").setLevel(logging.ERROR)  # its doubts about parameters: these have been checked
     running = out_dir / f"running-{source.name}"
     try:
-        with private_kernel() as config:
+        with private_kernel() as config, passing_on():
             papermill.execute_notebook(
                 _unformatted(source),
                 _unformatted(running),

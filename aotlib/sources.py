@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from torchvision import datasets
 
+from aotlib.files import INDEX
 from aotlib.images import find_images
+from aotlib.shards import ShardFiles, has_shards
 
 Box = tuple[int, int, int, int]
 
@@ -25,12 +27,14 @@ class Source(NamedTuple):
     open: Callable[[Path, str], list[Path] | None]  # (root, split) -> files, None where the tree has no such split
 
 
-def dataset_files(name: str | Path, root: str | Path | None = None, split: str = "train") -> list[Path]:
+def dataset_files(
+    name: str | Path, root: str | Path | None = None, split: str = "train", *, shards: bool = True
+) -> list[Path] | ShardFiles:
     r"""List the image files of one split of a named data set, or of any folder given in place of a name.
 
-    Plain folders `<root>/<split>` are taken where they exist, else the published tree of that data set. The
-    split "all" is every image below the root. A split that the files do not define is an error, never
-    guessed.
+    Finished shards in `<root>/shards/<split>` or `<root>/<split>` come first, unless `shards` is False. Else plain
+    folders `<root>/<split>` are taken where they exist, else the published tree of that data set. The split
+    "all" is every image below the root. A split that the files do not define is an error, never guessed.
 
     Taught in notebook 01.
     """
@@ -44,7 +48,13 @@ def dataset_files(name: str | Path, root: str | Path | None = None, split: str =
     if name in DATASETS and name != "samples" and (folder / "samples.csv").is_file():
         raise ValueError(f"{folder} holds the embedded photographs, not {name}; set data_dir to where {name} lies")
     source = DATASETS.get(str(name), FOLDER)
+    found = [place for place in (folder / "shards" / split, folder / split) if shards and has_shards(place)]
+    finished = [place for place in found if (place / INDEX).is_file()]
+    if finished or folder / split in found:  # unfinished ones in the place of the plain files: it says so
+        return ShardFiles((finished or found)[0])
     files = find_images(folder) if split == "all" else source.open(folder, split)
+    if files is None and found:
+        return ShardFiles(found[0])  # says that they are not finished
     if files is None:
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
         raise ValueError(f"{name}: no split {split!r} below {folder}, which holds {found}. Expected:\n{source.tree}")

@@ -8,9 +8,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from aotlib import figures
 from aotlib.files import replacing
+
+LOSSES = {
+    "rec": "reconstruction",
+    "per": "perceptual",
+    "sty": "style",
+    "adv": "adversarial (G)",
+    "dis": "adversarial (D)",
+}
 
 
 class Log:
@@ -23,7 +36,8 @@ class Log:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self.board = SummaryWriter(run_dir / "tensorboard", purge_step=after + 1)
 
-    def add(self, step: int, row: dict[str, float], n_images: int) -> None:
+    def add(self, step: int, row: dict[str, float], n_images: int, picture: Tensor | None = None) -> None:
+        r"""Add a row of means over the `n_images` since the last, and the held-out fills (3, H, W) in [0, 1] if any."""
         now = time.perf_counter()
         row = {"step": step} | row | {"images_per_s": n_images / (now - self.started)}
         self.started = now
@@ -31,6 +45,8 @@ class Log:
             file.write(json.dumps(row) + "\n")
         for name, value in row.items():
             self.board.add_scalar(name, value, step)
+        if picture is not None:
+            self.board.add_image("held_out", picture, step)
         self.board.flush()
         if self.report:
             self.report(row)
@@ -41,3 +57,42 @@ def read_log(run_dir: str | Path) -> list[dict]:
     path = Path(run_dir) / "log.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def draw_losses(log: pd.DataFrame, note: str) -> Figure:
+    r"""The losses that a run computed, one panel each, over steps; `note` stands in the corner of the figure.
+
+    Taught in notebook 05.
+    """
+    shown = [name for name in LOSSES if name in log]
+    fig, axes = plt.subplots(1, len(shown), figsize=(figures.PAGE * 0.28 * len(shown), 1.9), squeeze=False)
+    for ax, name in zip(axes[0], shown, strict=True):
+        ax.plot(log.step, log[name])
+        ax.set(title=LOSSES[name], xlabel="step")
+    axes[0, 0].set_ylabel("loss")
+    fig.text(0, 0, note, fontsize=6, va="bottom")
+    return fig
+
+
+def line(row: dict, steps: int, batch: int) -> str:
+    r"""A row of the log as a line for people: losses, rate, and the time that is left.
+
+    >>> line({"step": 100, "rec": 0.123456, "images_per_s": 8.0}, steps=1000, batch=8)
+    'step 100/1000  rec 0.1235  8.0 images/s  15 min left'
+    """
+    left = (steps - row["step"]) * batch / row["images_per_s"]
+    shown = [f"{name} {value:.4g}" for name, value in row.items() if name not in ("step", "images_per_s")]
+    ends = [f"{row['images_per_s']:.1f} images/s", f"{duration(left)} left"] if left else []
+    return "  ".join([f"step {row['step']}/{steps}", *shown, *ends])
+
+
+def duration(seconds: float) -> str:
+    r"""Seconds in the unit that suits them.
+
+    >>> [duration(t) for t in (5, 900, 9000, 500_000)]
+    ['5 s', '15 min', '2.5 h', '5.8 days']
+    """
+    for length, digits, unit in ((86_400, 1, "days"), (3_600, 1, "h"), (60, 0, "min")):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two workers share two cores
 
@@ -83,7 +85,7 @@ from pathlib import Path
 from aotlib import runs
 (Path(out_dir) / "tables").mkdir(parents=True)
 weights = Path(run_dir, "generator.safetensors").read_text()
-_ = Path(out_dir, "tables", "buckets.md").write_text("| bucket | l1 |\\n|:--|--:|\\n| 1-10 % | " + weights + " |\\n")
+_ = Path(out_dir, "tables", "summary.md").write_text("| bucket | l1 |\\n|:--|--:|\\n| 1-10 % | " + weights + " |\\n")
 runs.finish(out_dir, {"l1": float(weights)})
 """
 
@@ -105,3 +107,29 @@ def toy(tmp_path, make_notebook):
     make_notebook(notebooks / "05_training.ipynb", where + "seed = 0\nsteps = 2\npause_s = 0.0", TRAINING)
     make_notebook(notebooks / "06_evaluation.ipynb", where + 'run_dir = "../results/smoke/05_training"', EVALUATION)
     return root
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Smooth colour gradients: a tiny network can learn them in a few steps."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 4), ("val", 2)):
+        (folder / split).mkdir()
+        for i in range(n):
+            y, x = np.mgrid[0:80, 0:96] / 80
+            slope = rng.uniform(-80, 80, (2, 3))
+            picture = 128 + slope[0] * y[..., None] + slope[1] * x[..., None]
+            Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / split / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def tiny(photographs):
+    """The smallest run that has every part of a training."""
+    from aotlib.config import TrainConfig
+
+    return TrainConfig(
+        data=str(photographs), size=48, width=2, n_blocks=1, rates=(1, 2), features="random", batch=2, steps=4,
+        lr=1e-3, mask_high=0.4, workers=0, log_every=1, sample_every=2, save_every=2, n_samples=2, device="cpu",
+    )  # fmt: skip

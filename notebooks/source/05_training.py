@@ -28,6 +28,8 @@ beta1 = 0.9  # of both Adams; the paper's is 0
 beta2 = 0.99  # of both Adams; the paper's is 0.9
 ema_decay = 0.9  # running average of the generator's weights
 seed = 0  # of weights, order, crops and masks
+precision = "auto"  # of convolutions: auto, float32 or bfloat16
+processes = 1  # that train together, one a GPU; 0: as many as there are GPUs
 workers = 0  # processes that read images
 log_every = 10  # steps between two lines of the log
 sample_every = 20  # steps between two looks at the held-out pictures
@@ -43,12 +45,15 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from aotlib import figures, runs
+from aotlib import figures, launch, runs
 from aotlib.config import TrainConfig
 from aotlib.features import load_features
+from aotlib.hardware import pick_device
 from aotlib.images import read_image, to_float
-from aotlib.train import build, discriminator_step, generator_step, held_out, pick_device, train, training_batches
-from aotlib.trainlog import read_log
+from aotlib.step import build, discriminator_gradients, generator_gradients
+from aotlib.train import training_batches
+from aotlib.trainlog import draw_losses, line, read_log
+from aotlib.validation import held_out
 
 figures.style(inline="jpeg")
 names = {field.name for field in dataclasses.fields(TrainConfig)}
@@ -64,9 +69,9 @@ print(pd.DataFrame(rows, columns=["", "paper", "here"]).to_string(index=False))
 # ## 5.1 One step of each, by hand
 # $G$ descends $L = 0.01 L_{adv} + L_{rec} + 0.1 L_{per} + 250 L_{sty}$. To know $L_{adv}$ it must ask $D$, and
 # back-propagation would happily leave a gradient in $D$'s weights. The released code does, and adds it to $D$'s own. Here
-# $D$ is frozen while $G$ learns.
+# $D$ is frozen while $G$'s gradient is computed.
 #
-# **Guess**: after $G$'s step, which of the two networks has changed? And after $D$'s?
+# **Guess**: after $L$'s backward pass, which of the two networks has a gradient? And after $L_D$'s, has $G$'s changed?
 # %% tags=["nbval-check-output"]
 device = pick_device(config.device)
 state = build(config, device)
@@ -74,36 +79,38 @@ network = load_features(features, seed=seed, width=feature_width).to(device)
 first = next(training_batches(config, 0, device, Path(out_dir)))
 
 
-def weights():
-    return torch.cat([p.detach().flatten() for p in state.generator.parameters()]), torch.cat(
-        [p.detach().flatten() for p in state.discriminator.parameters()]
-    )
+def gradient(module):
+    found = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
+    return torch.cat(found) if found else None
 
 
-g0, d0 = weights()
-z, values = generator_step(state, first, network, config)
-g1, d1 = weights()
-values |= discriminator_step(state, first, z, config)
-g2, d2 = weights()
-print("after G's step: G changed", not torch.equal(g0, g1), "| D changed", not torch.equal(d0, d1))
-print("after D's step: G changed", not torch.equal(g1, g2), "| D changed", not torch.equal(d1, d2))
-assert torch.equal(d0, d1) and torch.equal(g1, g2)
+z, values = generator_gradients(state, first, network, config)
+g = gradient(state.generator).clone()
+print("after L's pass:   G has a gradient", g is not None, "| D has one", gradient(state.discriminator) is not None)
+values |= discriminator_gradients(state, first, z, config)
+same = torch.equal(g, gradient(state.generator))
+print("after L_D's pass: D has a gradient", gradient(state.discriminator) is not None, "| G's is the same", same)
+assert same and not z.requires_grad
+state.optimiser_g.step(), state.optimiser_d.step()  # each network descends its own loss
+print("losses:", *values)
 # %% [markdown]
 # ## 5.2 Train
-# `train` repeats the two steps and writes a line of `log.jsonl` every `log_every` steps. Run this cell again after it was
-# interrupted: it goes on from the newest state, and ends bit for bit where an undisturbed run would have ended (on one CPU
-# with the same number of threads), because crop, flip, colour and mask of every sample are a function of (seed, epoch,
-# index).
+# `launch.start` repeats this, in this process or, where there are several GPUs, in one process a GPU (`torchrun`, the batch
+# cut into equal parts, gradients averaged), and writes a line of `log.jsonl` every `log_every` steps. Run this cell again
+# after it was interrupted: it goes on from the newest state, and ends bit for bit where an undisturbed run would have ended
+# (on one CPU with the same number of threads), because crop, flip, colour and mask of every sample are a function of
+# (seed, epoch, index). An interruption waits for the step at hand and saves the state first; after a kill -9 it goes on
+# from the last state that was saved.
 # %%
-lines = max(1, steps // log_every // 8)  # at most about eight lines here; all are in log.jsonl
+every = max(1, steps // log_every // 8)  # at most about eight lines here; all are in log.jsonl
 
 
 def report(row):
-    if row["step"] // log_every % lines == 0:
-        print(f"step {row['step']:7d}  rec {row['rec']:.4f}  D {row['dis']:.3f}  {row['images_per_s']:.1f} images/s")
+    if row["step"] // log_every % every == 0:
+        print(line({k: row[k] for k in ("step", "rec", "dis", "images_per_s")}, steps, batch))
 
 
-last = train(config, out_dir, report)
+last = launch.start(config, out_dir, report)
 set_aside = Path(out_dir, "quarantine.csv").read_text().splitlines()[1:]
 print(f"{len(set_aside)} files set aside", *set_aside[:5], sep="\n")
 log = pd.DataFrame(read_log(out_dir))
@@ -115,13 +122,7 @@ print("lines of the log:", len(log), "| the reconstruction loss fell:", bool(log
 # ## 5.3 Curves
 # **Guess**: which loss falls first, and which one should *not* go to zero?
 # %%
-names = {"rec": "reconstruction", "per": "perceptual", "sty": "style", "adv": "adversarial (G)", "dis": "adversarial (D)"}
-fig, axes = plt.subplots(1, 5, figsize=(figures.PAGE * 1.4, 1.9))
-for ax, (key, name) in zip(axes, names.items()):
-    ax.plot(log.step, log[key])
-    ax.set(title=name, xlabel="step")
-axes[0].set_ylabel("loss")
-fig.text(0, 0, f"data: {data}; feature network: {network.name}", fontsize=6, va="bottom")
+fig = draw_losses(log, f"data: {data}; feature network: {network.name}")
 figures.save(fig, f"{out_dir}/figures", "losses")
 plt.show()
 # %% [markdown]
@@ -148,8 +149,10 @@ figures.save(fig, f"{out_dir}/figures", "over_time")
 plt.show()
 # %%
 scores = log.dropna(subset=["val_psnr"])[["step", "val_psnr", "val_hole_l1"]]
+best = scores.loc[scores.val_hole_l1.idxmin()]
 figures.write_table(scores, f"{out_dir}/tables", "held_out")
 print(scores.round(3).to_string(index=False))
+print(f"kept as generator_best.safetensors: step {best.step:.0f}, the lowest error inside the holes")
 # %% [markdown]
 # Read it: grey first, then the colours of the surroundings; edges that go on into the hole come last. How far it gets is a
 # matter of steps: the committed notebook makes 40 (grey), the profile `course` 1,600 (colours), the released recipe a
@@ -163,6 +166,8 @@ runs.finish(
 # %% [markdown]
 # ## What to remember
 # - Two optimisers, two losses, no gradient across: freeze $D$ while $G$ learns, detach $z$ while $D$ learns.
+# - Losses, gradients and counts are checked before any weight changes: a loss that is not a number ends the run, or is
+#   skipped and counted (`on_bad_loss`), and never reaches the weights.
 # - Randomness that is a function of (seed, epoch, index) makes a run resumable and independent of the number of workers.
 # - $L_{rec}$ alone gives colours; the other three ask for texture, and take time.
 #

@@ -1,0 +1,74 @@
+r"""A benchmark's record as tables in Markdown. Taught in notebook 12."""
+
+import pandas as pd
+
+PAIRS = ("size", "batch", "reference_s", "lean_s", "fast_s", "ratio", "images_per_s", "max_abs_diff", "mean_abs_diff")
+WAY = ("name", "precision", "compile", "median_s", "low_s", "high_s", "n", "first_s", "failed")
+
+
+def readable(value: object) -> str:
+    r"""Three significant digits of a number that is no count.
+
+    >>> readable(0.12345), readable(12345.6), readable(8), readable(None)
+    ('0.123', '12346', '8', '')
+    """
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return str(int(value) if isinstance(value, float) else value).replace("|", r"\|")
+
+
+def table(rows: list[dict], columns: tuple[str, ...]) -> str:
+    r"""Those `columns` of `rows` that are there, as a Markdown table."""
+    present = [column for column in columns if any(column in row for row in rows)]
+    frame = pd.DataFrame([[readable(row.get(column)) for column in present] for row in rows], columns=present)
+    return frame.to_markdown(index=False, disable_numparse=True)
+
+
+def tried(rows: list[dict]) -> list[dict]:
+    r"""Every variant of every row, a row each, with the size and batch that it belongs to."""
+    return [{"size": row["size"], "batch": row["batch"]} | way for row in rows for way in row["variants"]]
+
+
+def document(content: dict) -> str:
+    r"""All tables of a record, each under its heading, with what the numbers depend on."""
+    commit = (content["commit"] or "none")[:8] + (" + changes" if content["dirty"] else "")
+    torch = content["versions"]["torch"]
+    parts = [
+        f"# {content['device']}",
+        f"{content['created']}, commit {commit}, torch {torch}, {content['threads']} threads, "
+        f"OMP_WAIT_POLICY {content['omp_wait_policy'] or 'not set'}; float32 convolutions: "
+        f"{content['float32_convolutions']}. Networks {content['width']} channels wide, {content['n_blocks']} blocks. "
+        f"{content['features']}. All times are medians of n repetitions after a warm-up (first_s), with quartiles "
+        "low_s and high_s, in seconds.",
+        content["compared"],
+        "## Training step",
+        table(content["train_step"], ("size", "batch", *PAIRS[2:7], "precision", "compile")),
+        "Every variant:",
+        table(tried(content["train_step"]), ("size", "batch", *WAY)),
+        "## Filling pictures",
+        "Differences to float32, for values in [-1, 1]; untrained He weights.",
+        table(content["inference"], (*PAIRS, "fast")),
+        "Every way:",
+        table(tried(content["inference"]), ("size", "batch", *WAY[:1], *WAY[3:], "max_abs_diff", "mean_abs_diff")),
+        "## Convolutions of a block",
+        "The fastest form and layout, forward and backward; ratio: what the dilated call on a contiguous tensor takes.",
+        table(content["fastest_layers"], ("precision", "rate", "form", "layout", "both_s", "ratio")),
+        "All:",
+        table(
+            content["layers"],
+            ("precision", "rate", "form", "layout", "side", "channels_in", "channels_out", "batch")
+            + ("forward_s", "both_s", "forward_tflops", "both_tflops", "n"),
+        ),
+        "## Deterministic algorithms",
+        table(
+            [{"mode": mode} | content["deterministic"][mode] for mode in ("usual", "deterministic")], ("mode", *WAY[3:])
+        ),
+    ]
+    if content["contention"]:
+        columns = ("threads", "busy_neighbours", "size", "batch", *WAY[3:])
+        parts += ["## Threads beside a busy neighbour", table(content["contention"], columns)]
+    if content["left_out"]:
+        parts += ["## Left out", "\n".join(f"- {line}" for line in content["left_out"])]
+    return "\n\n".join(parts) + "\n"

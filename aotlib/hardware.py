@@ -1,0 +1,96 @@
+r"""What the processor at hand can do, and how a training run is to use it.
+
+Found out, never assumed: bfloat16 is used where the processor multiplies in it, and nowhere else, because elsewhere it
+is emulated and slower than float32. Taught in notebook 12.
+"""
+
+import os
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+COMPILE = ("auto", "on", "off")
+
+
+def pick_device(name: str = "auto", index: int = 0) -> torch.device:
+    r"""The device called `name`: ``cpu``, ``cuda``, or ``auto`` for the GPU number `index` where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError("device 'cuda' was asked for, but torch finds no GPU; use device='auto' or 'cpu'")
+        return torch.device("cuda", index)
+    return torch.device(name)
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    r"""Whether the processor itself multiplies bfloat16 numbers (a GPU since Ampere; AMX or AVX512-BF16)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    r"""The number format of convolutions: ``auto`` is bfloat16 where `multiplies_bfloat16`, else float32."""
+    if name == "auto":
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    if name == "bfloat16" and not multiplies_bfloat16(device):
+        warnings.warn(f"{device} does not multiply bfloat16: it is emulated there and slow", stacklevel=2)
+    return getattr(torch, name)
+
+
+def pick_compile(name: str, device: torch.device, steps: int) -> bool:
+    r"""Whether networks are compiled: ``auto`` on a GPU, in runs long enough to win back the minute it takes.
+
+    On CPUs the compiled step was measured no faster than the eager one: most of the time is spent in the same
+    convolution library.
+    """
+    return name == "on" or (name == "auto" and device.type == "cuda" and steps >= 1000)
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
+    r"""Convolutions and matrix products in `dtype` inside; nothing changes for float32."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def full_precision(x: Tensor) -> AbstractContextManager:
+    r"""An island of float32 inside `autocast`, on the device of `x`: for what half precision spoils."""
+    if x.device.type == "meta":  # shapes only; autocast does not know it
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def set_determinism(wanted: bool, device: torch.device) -> None:
+    r"""Make operations repeatable to the bit where torch knows how, at a price that ``aotlib bench`` measures.
+
+    On a CPU runs repeat anyhow with the same number of threads. On a GPU without it, sums are made in the order in
+    which parts arrive, and the fastest convolution is chosen by trial.
+    """
+    if device.type == "cuda":
+        if wanted:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, before its first call
+        torch.backends.cudnn.benchmark = not wanted
+        torch.backends.cudnn.deterministic = wanted
+    torch.use_deterministic_algorithms(wanted)
+
+
+def leave_cores_to(workers: int, device: torch.device, processes: int = 1) -> None:
+    r"""On a CPU, compute on this process's share of the cores that the reading processes leave free.
+
+    Threads that must wait for each other on a shared core are slower than one thread; ``aotlib bench`` measures it.
+    """
+    if device.type == "cpu" and (workers or processes > 1):
+        share = (os.cpu_count() or 1) // processes - workers
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), share)))
+
+
+def compiled(call: nn.Module) -> nn.Module:
+    r"""`call`, compiled; what torch cannot compile stays eager, and says so at its first use."""
+    torch._dynamo.config.suppress_errors = True
+    return torch.compile(call)

@@ -1,0 +1,71 @@
+r"""A run that is told to end finishes its step and saves its state first. Taught in notebook 05."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import psutil
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C or a notebook's stop button; a cluster's "your time is over"
+
+
+class Stopped(RuntimeError):
+    r"""A run was told to end, and did so with its state saved; `number` is the signal's."""
+
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__(text)
+        self.number = number
+
+
+class Stopping:
+    r"""Inside ``with``, SIGINT and SIGTERM only set `number`; a second Ctrl-C acts as it always does.
+
+    A second SIGTERM does not: a cluster sends it to every process of a job, and each passes it on to those it started.
+    Outside the main thread, where Python allows no handlers, signals act as they always do.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.before: dict[int, object] = {}
+
+    def __enter__(self) -> "Stopping":
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self.note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        self.number = number
+        if number == signal.SIGINT:
+            signal.signal(number, self.before[number])
+
+
+@contextmanager
+def passing_on() -> Iterator[None]:
+    r"""Inside ``with``, SIGTERM goes to the processes that this one started, which may want to save something first."""
+
+    def tell(number: int, _: FrameType | None) -> None:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, tell)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def deaf(_: int = 0) -> None:
+    r"""Make this process ignore the signals: a reading process ends when the one that reads from it does."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,43 @@
+r"""Weights on disk: safetensors files that say how their network is built. Taught in notebook 06."""
+
+import json
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from aotlib.files import replacing
+from aotlib.model import Generator
+
+
+def save_weights(tensors: dict[str, Tensor], path: str | Path, metadata: dict[str, str]) -> None:
+    r"""Write `tensors` and their `metadata` as a safetensors file, atomically."""
+    with replacing(path) as temporary:
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
+        temporary.chmod(0o644)  # safetensors leaves it to its owner alone
+
+
+def load_generator(path: str | Path) -> Generator:
+    r"""The generator in a safetensors file written by training, built with the options that stand in the file.
+
+    Weights in half precision are used as float32. Taught in notebook 06.
+    """
+    generator = Generator(**json.loads(read_card(path)["options"]))
+    generator.load_state_dict(load_file(path))
+    return generator.eval()
+
+
+def read_card(path: str | Path) -> dict[str, str]:
+    r"""What a weights file says of itself: ``options`` of the network, ``step``, and ``features`` of its losses.
+
+    Taught in notebook 06.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; train first (notebook 05, or `aotlib train`)")
+    with safe_open(path, "pt") as file:
+        card = file.metadata() or {}
+    if "options" not in card:
+        raise ValueError(f"{path} does not say how its network is built; expected a file written by aotlib's training")
+    return card

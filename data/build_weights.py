@@ -1,0 +1,141 @@
+r"""Make `data/weights/aotgan_demo.safetensors` from finished training runs, measure it, and write its card.
+
+    aotlib train ... --run-dir RUN              # once, or several times, each going on from the one before
+    python data/build_weights.py RUN [RUN ...] --photographs FOLDER --masks FOLDER
+
+The runs are named in their order; the last one's averaged generator is kept, in half precision. FOLDER has the
+photographs to measure on, none of them trained on, and the mask files (white = hole). `AOTLIB_WEIGHTS` leads to the
+Inception network of the Fréchet distance. What the weights were trained on, and how, stands in the runs' records; the
+card beside the weights repeats it.
+"""
+
+import argparse
+import json
+from datetime import date
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from aotlib import figures, records
+from aotlib.classical import CLASSICAL
+from aotlib.evaluate import judge, network_fill
+from aotlib.fid import load_inception
+from aotlib.files import replacing
+from aotlib.images import find_images
+from aotlib.masks import load_masks
+from aotlib.trainlog import read_log
+from aotlib.weights import load_generator, read_card, save_weights
+
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+NAME = "aotgan_demo"
+# What of a run's parameters says how it trained; the rest is bookkeeping.
+TOLD = (
+    "size",
+    "crop_low",
+    "mask_low",
+    "mask_high",
+    "recipe",
+    "design",
+    "width",
+    "n_blocks",
+    "rates",
+    "init",
+    "features",
+)
+TOLD += ("weight_adv", "weight_rec", "weight_per", "weight_sty", "batch", "steps", "lr", "lr_fall", "beta1", "beta2")
+TOLD += ("ema_decay", "seed", "precision")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of training runs, in their order")
+    parser.add_argument("--photographs", type=Path, required=True, help="folder to measure on")
+    parser.add_argument("--masks", type=Path, required=True, help="folder of mask files")
+    parser.add_argument("--trained-on", required=True, help="a sentence: which photographs, whose, which licence")
+    parser.add_argument("--size", type=int, default=256, help="side of the pictures measured, pixels")
+    parser.add_argument("--limit", type=int, default=0, help="measure on the first so many photographs only")
+    options = parser.parse_args()
+
+    path = pack(options.runs[-1])
+    print(f"{path.name}: {path.stat().st_size / 2**20:.1f} MB")
+    files = find_images(options.photographs)
+    files = files[: options.limit or len(files)]
+    methods = {"AOT-GAN demo": network_fill(load_generator(path))} | CLASSICAL
+    with torch.inference_mode():
+        inception = load_inception(768)
+        table = judge(methods, files, load_masks(options.masks), size=options.size, inception=inception)
+    table = table.drop(columns=["data", "n_infinite", "n_undefined"])
+    figures.write_table(table, WEIGHTS, f"{NAME}_buckets")
+    write_card(path, options, len(files))
+
+
+def pack(run: Path) -> Path:
+    r"""The averaged generator of `run` in half precision, with the card of its options."""
+    source = run / "generator_ema.safetensors"
+    path = WEIGHTS / f"{NAME}.safetensors"
+    save_weights({name: value.half() for name, value in load_file(source).items()}, path, read_card(source))
+    return path
+
+
+def write_card(path: Path, options: argparse.Namespace, n_pictures: int) -> None:
+    stages = []
+    for run in options.runs:
+        record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+        kept = {name: value for name, value in record["parameters"].items() if name in TOLD}
+        rows = [{k: row[k] for k in ("step", "rec", "val_psnr", "val_hole_l1") if k in row} for row in read_log(run)]
+        about = {name: record[name] for name in ("device", "features", "commit", "versions", "metrics")}
+        n_lines = max(1, len(rows) // 25)
+        stages.append({"parameters": kept, "curve": rows[n_lines - 1 :: n_lines]} | about)
+    card = {
+        "weights": path.name,
+        "made": date.today().isoformat(),
+        "trained_on": options.trained_on,
+        "measured_on": {"photographs": n_pictures, "size": options.size, "masks": "files, one a photograph and bucket"},
+        "network": json.loads(read_card(path)["options"]),
+        "stages": stages,
+    }
+    records.write_json(WEIGHTS / f"{NAME}.json", card)
+    with replacing(WEIGHTS / "README.md") as temporary:
+        temporary.write_text(text_of(card), encoding="utf-8")
+
+
+def text_of(card: dict) -> str:
+    table = (WEIGHTS / f"{NAME}_buckets.md").read_text(encoding="utf-8")
+    lines = [
+        f"# {card['weights']}",
+        "",
+        "A generator of AOT-GAN to look at and to play with; made by `data/build_weights.py`, which says how.",
+        "Half precision; `aotlib.weights.load_generator` reads it.",
+        "",
+        f"**Network**: {', '.join(f'{key} {value}' for key, value in card['network'].items())}.",
+        f"**Trained on**: {card['trained_on']}",
+        "",
+        "## Training",
+        "",
+    ]
+    for number, stage in enumerate(card["stages"], 1):
+        p = stage["parameters"]
+        losses = ", ".join(f"{name} {p[f'weight_{name}']:g}" for name in ("rec", "per", "sty", "adv"))
+        lines.append(
+            f"{number}. {p['steps']:,} steps of {p['batch']} crops of {p['size']} px, learning rate {p['lr']:g}, "
+            f"loss weights {losses}; feature network {stage['features']}; {stage['device']}."
+        )
+    where = card["measured_on"]
+    lines += [
+        "",
+        f"All parameters, versions and the curve of each stage are in `{NAME}.json`.",
+        "",
+        "## Measured",
+        "",
+        f"{where['photographs']} photographs that it was not trained on, {where['size']} px, mask files of six sizes,",
+        "one mask a photograph and bucket, the same for every method. FID-768 is a distance in pytorch-fid's network,",
+        "at 768 dimensions: comparable within this table only.",
+        "",
+        table,
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
