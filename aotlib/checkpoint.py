@@ -5,12 +5,11 @@ Taught in notebook 05.
 
 import hashlib
 import json
-import pickle
 import shutil
 import warnings
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors.torch import load_file
@@ -40,7 +39,8 @@ def save_state(state: dict[str, Any], folder: str | Path, *, keep: int = 2) -> P
             torch.save(state, temporary)
     except (OSError, RuntimeError) as error:  # torch's own writer reports a full disk as a RuntimeError
         raise OSError(f"the state of step {state['step']} could not be saved: {error}. {_advice(folder)}") from error
-    for old in [*state_files(folder)[:-keep], *folder.glob(".step_*")]:  # the latter of a process that was killed
+    others = [file for file in state_files(folder) if file != path]
+    for old in [*others[: len(others) + 1 - keep], *folder.glob(".step_*")]:  # the latter of a process that was killed
         old.unlink()
     return path
 
@@ -53,12 +53,28 @@ def _advice(folder: Path) -> str:
 
 
 def load_state(folder: str | Path) -> dict[str, Any] | None:
-    r"""The newest readable state in `folder`, or None when there is none; a damaged file is named in a warning."""
-    for path in reversed(state_files(Path(folder))):
+    r"""The newest good state in `folder`, or None when there is none.
+
+    Every byte is checked. A damaged file is named in a warning and set aside as ``<name>.damaged``.
+
+    Raises:
+        ValueError: when there are states and all of them are damaged.
+        OSError: when a file cannot be read, which says nothing of what is in it.
+    """
+    there = state_files(Path(folder))
+    for path in reversed(there):
         try:
+            with ZipFile(path) as archive:
+                if bad := archive.testzip():  # torch itself does not look at the checksums
+                    raise BadZipFile(f"wrong checksum of {bad}")
             return torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, BadZipFile, pickle.UnpicklingError) as error:
-            warnings.warn(f"{path.name} is damaged ({type(error).__name__}); trying the one before it", stacklevel=2)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 (damage can raise anything)
+            warnings.warn(f"{path.name} is damaged ({type(error).__name__}), and set aside", stacklevel=2)
+            path.rename(path.with_name(f"{path.name}.damaged"))
+    if there:
+        raise ValueError(f"all {len(there)} states in {folder} are damaged; delete the folder to begin anew")
     return None
 
 
@@ -81,6 +97,7 @@ def decisive(config: TrainConfig, state: State, features: str) -> dict[str, Any]
     files = dataset_files(config.data, config.data_dir, "train")
     names = hashlib.sha256("\n".join(path.name for path in files).encode()).hexdigest()[:16]
     found = {"features": features, "precision": str(state.calls.dtype), "compile": state.calls.compiled}
+    found["layout"] = str(state.calls.layout)
     if config.start_from:
         found["start_from"] = hashlib.sha256(Path(config.start_from).read_bytes()).hexdigest()[:16]
     return config.decides() | found | {"files": names}

@@ -44,8 +44,9 @@ class TrainConfig:
     ema_decay: float = 0.999  # running average of the generator's weights; 0: none. Not in the paper
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of convolutions; auto: the processor's fast one
+    layout: Literal["auto", "channels_last", "contiguous"] = "auto"  # of pictures in memory; auto: the faster one
     compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto: on a GPU, in long runs
-    deterministic: bool = False  # repeatable to the bit on a GPU too, and slower there
+    deterministic: bool = False  # on a GPU: repeatable as far as torch can, and slower
     on_bad_loss: Literal["stop", "skip"] = "stop"  # at a loss or gradient that is not finite
     best_by: Literal["val_hole_l1", "val_psnr"] = "val_hole_l1"  # which looked-at generator is kept as the best
     processes: int = 1  # that train together, one a GPU; 0: as many as there are GPUs
@@ -54,7 +55,7 @@ class TrainConfig:
     sample_every: int = 1000  # steps between two looks at the held-out pictures
     save_every: int = 1000  # steps between two states on disk
     n_samples: int = 6  # held-out pictures
-    device: str = "auto"  # auto, cpu, cuda
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rates", tuple(self.rates))  # a notebook's parameters hold lists
@@ -62,7 +63,12 @@ class TrainConfig:
         for field in dataclasses.fields(self):
             if get_origin(field.type) is Literal:
                 check_choice(field.name, getattr(self, field.name), get_args(field.type))
-        for name in ("size", "width", "n_blocks", "batch", "steps", "log_every", "sample_every", "save_every"):
+        if self.mask_low > self.mask_high:
+            raise ValueError(f"mask_low = {self.mask_low} is larger than mask_high = {self.mask_high}")
+        if self.size % 4:
+            raise ValueError(f"size must be a multiple of 4, got {self.size}")
+        counts = ("size", "width", "n_blocks", "batch", "steps", "n_samples", "log_every", "sample_every", "save_every")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("sample_every", "save_every", "steps"):

@@ -1,5 +1,9 @@
-r"""Judging fills: the same photographs, each with one mask of every bucket, for every method. Taught in notebook 06."""
+r"""Judging fills: the same photographs, each with one mask of every bucket, for every method.
 
+The demo weights are measured by it (``data/build_weights.py``).
+"""
+
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +57,7 @@ def cases(
     Raises:
         ValueError: when no mask file falls into the bucket.
     """
-    name = bucket_of(sum(bucket) / 2)
+    name, root = bucket_of(sum(bucket) / 2), os.path.commonpath([Path(path).absolute().parent for path in files])
     loaded = [mask.load(size) for mask in masks if bucket[0] - 0.02 < mask.ratio <= bucket[1] + 0.02]
     fitting = [mask for mask in loaded if bucket_of(mask.mean().item()) == name]
     if not fitting:
@@ -61,7 +65,8 @@ def cases(
     drawn = np.random.default_rng([seed, BUCKETS.index(bucket)]).integers(len(fitting), size=len(files))
     for path, number in zip(files, drawn, strict=True):
         picture = transforms.resize(torch.from_numpy(read_image(path)).permute(2, 0, 1), [size], antialias=True)
-        yield Case(path.name, name, transforms.center_crop(picture, [size, size]), fitting[number])
+        picture = transforms.center_crop(picture, [size, size])
+        yield Case(Path(os.path.relpath(path, root)).as_posix(), name, picture, fitting[number])
 
 
 def judge(
@@ -80,8 +85,6 @@ def judge(
 
     The distance is that between the fills of a bucket and the photographs themselves; its column says how many
     dimensions the features have, as in ``FID-768``.
-
-    Taught in notebook 06.
     """
     rows, distances, features = [], {}, None
     for bucket in buckets:

@@ -2,7 +2,6 @@ r"""Fréchet Inception distance, with pytorch-fid's own network and weights.
 
 The distance compares the mean and covariance of Inception features of two sets of pictures; it depends strongly on the
 number of pictures and on the layer, and is comparable only between equal ones: every value is printed with both.
-Taught in notebook 06.
 """
 
 from pathlib import Path
@@ -52,10 +51,10 @@ def _completed(file: Path) -> dict[str, Tensor]:
 @torch.inference_mode()
 def inception_features(network: torch.nn.Module, pictures_u8: Tensor, batch: int = 16) -> np.ndarray:
     r"""Features (N, dims), float64, of pictures (N, 3, H, W), uint8, resized to 299 px by the network itself."""
-    found = []
+    found, device = [], next(network.parameters()).device
     for part in pictures_u8.split(batch):
-        maps = network(part.float() / 255)[0]
-        found.append(maps.mean((2, 3)).double().numpy())
+        maps = network(part.to(device).float() / 255)[0]
+        found.append(maps.mean((2, 3)).double().cpu().numpy())
     return np.concatenate(found)
 
 
@@ -71,6 +70,8 @@ def frechet_distance(one: np.ndarray, two: np.ndarray) -> float:
     >>> round(frechet_distance(sample, sample + [3, 0, 4]), 9)
     25.0
     """
+    if min(len(one), len(two)) < 2:
+        raise ValueError(f"a covariance needs at least two pictures, got {len(one)} and {len(two)}")
     means = one.mean(0) - two.mean(0)
     first, second = np.cov(one, rowvar=False), np.cov(two, rowvar=False)
     values, vectors = np.linalg.eigh(first)

@@ -4,6 +4,7 @@ r"""A training run as a job: one writer, a progress display, several processes w
 """
 
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from tqdm import tqdm
 from aotlib import profiles, records
 from aotlib.config import TrainConfig
 from aotlib.distributed import find_group
+from aotlib.stopping import Stopping
 from aotlib.trainlog import draw_losses, line, read_log
 
+HELD = "AOTLIB_FOLDER_HELD"  # tells the processes of a run that the one which started them has locked its folder
 TAIL = 30  # lines of a failed process's own account that are shown
 
 
@@ -30,6 +33,8 @@ class Progress:
         if self.bar is None:
             print(line(row, self.config.steps, self.config.batch), flush=True)
             return
+        if not self.bar.n:  # a run that goes on: what was done before was not done in this time
+            self.bar.initial = self.bar.n = self.bar.last_print_n = max(0, row["step"] - self.config.log_every)
         self.bar.update(row["step"] - self.bar.n)
         shown = ("rec", "dis", "val_psnr", "skipped")
         self.bar.set_postfix({name: f"{row[name]:.4g}" for name in shown if name in row})
@@ -53,10 +58,14 @@ def start(config: TrainConfig, run_dir: str | Path, report: Callable[[dict], Non
     import torch
 
     wanted = config.processes or max(1, torch.cuda.device_count())
-    if wanted == 1 or find_group().size > 1:
+    if wanted == 1 or "RANK" in os.environ:  # the latter: torchrun has started this process already
         from aotlib.train import train
 
         return train(config, run_dir, report)
+    if config.batch % wanted:
+        raise ValueError(
+            f"a batch of {config.batch} cannot be cut into {wanted} equal parts, one a process; change one"
+        )
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     first = len(read_log(run_dir))
@@ -98,17 +107,21 @@ def _follow(command: list[str], file, run_dir: Path, known: int, report: Callabl
     r"""Run `command` to its end, reporting rows of the log as they come; a stop of ours is passed on to it."""
     import subprocess
 
-    process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        while process.poll() is None:
-            time.sleep(0.5)
-            known = _pass_on(run_dir, known, report)
+    environment = os.environ | {HELD: str(run_dir)}
+    process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
+    with Stopping() as stopping:
+        try:
+            while process.poll() is None and not stopping.number:
+                time.sleep(0.5)
+                known = _pass_on(run_dir, known, report)
+        finally:
+            if process.poll() is None:
+                process.terminate()  # torchrun tells its processes, which save their state
+                process.wait()
         _pass_on(run_dir, known, report)
-        return process.returncode
-    finally:
-        if process.poll() is None:
-            process.terminate()  # torchrun tells its processes, which save their state
-            process.wait()
+    if stopping.number:
+        raise stopping.error("the processes were told to save their state; call it again to go on")
+    return process.returncode
 
 
 def _pass_on(run_dir: Path, known: int, report: Callable[[dict], None] | None) -> int:
@@ -123,10 +136,11 @@ def run(config: TrainConfig, run_dir: Path | None = None) -> None:
     from aotlib import runs
 
     root, started, leads = profiles.find_root(), time.time(), find_group().leads
-    parameters = dataclasses.asdict(config)
-    run_dir = run_dir or root / "results" / "train" / profiles.training_run(parameters, root)
-    if not leads:
-        start(config, run_dir)
+    if run_dir is None:  # a name that longer runs, other devices and other numbers of workers share
+        named = config.decides() | {"data_dir": config.data_dir, "start_from": config.start_from}
+        run_dir = root / "results" / "train" / profiles.training_run(named, root)
+    if not leads or os.environ.get(HELD):  # the process that started torchrun holds the folder and writes the record
+        start(config, run_dir, Progress(config) if leads else None)
         return
     print(f"training in {run_dir}", flush=True)
     progress = Progress(config)

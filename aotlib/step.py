@@ -18,7 +18,7 @@ from aotlib import losses
 from aotlib.config import TrainConfig
 from aotlib.distributed import Group, any_of, shared
 from aotlib.features import FeatureNet
-from aotlib.hardware import autocast, compiled, pick_compile, pick_precision
+from aotlib.hardware import autocast, compiled, pick_compile, pick_layout, pick_precision
 from aotlib.masks import composite
 from aotlib.model import Discriminator, Generator
 
@@ -73,13 +73,14 @@ class Calls:
     discriminate: Callable[[Tensor], Tensor]  # in its own
     device: torch.device
     dtype: torch.dtype
+    layout: torch.memory_format
     compiled: bool
     group: Group
 
 
 def build(config: TrainConfig, device: torch.device, group: Group = Group()) -> State:  # noqa: B008 (immutable)
     r"""Networks with the seed's initial weights, Adam for each, in the format and layout that suit `device`."""
-    where = {"device": device, "memory_format": torch.channels_last}
+    where = {"device": device, "memory_format": pick_layout(config.layout, device, config.width)}
     shape = (config.width, config.n_blocks, config.rates, config.recipe, config.init)
     generator = Generator(*shape, seed=config.seed).to(**where)
     discriminator = Discriminator(config.width, config.seed + 1).to(**where)
@@ -99,8 +100,8 @@ def connect(
     compile_ = pick_compile(config.compile, device, config.steps)
     if compile_:
         generate, judge, discriminate = (compiled(call) for call in (generate, judge, discriminate))
-    dtype = pick_precision(config.precision, device)
-    return Calls(generate, judge, discriminate, device, dtype, compile_, group)
+    dtype, layout = pick_precision(config.precision, device), pick_layout(config.layout, device, config.width)
+    return Calls(generate, judge, discriminate, device, dtype, layout, compile_, group)
 
 
 def training_step(state: State, batch: dict, features: FeatureNet, config: TrainConfig) -> dict[str, Tensor]:
@@ -117,9 +118,15 @@ def training_step(state: State, batch: dict, features: FeatureNet, config: Train
 
     Taught in notebook 05.
     """
+    spectral = [buffer.clone() for buffer in state.discriminator.buffers()]  # D's pass moves them
     z, values = generator_gradients(state, batch, features, config)
     values |= discriminator_gradients(state, batch, z, config)
-    check_finite(state, values)
+    try:
+        check_finite(state, values)
+    except NotFinite:
+        for buffer, before in zip(state.discriminator.buffers(), spectral, strict=True):
+            buffer.copy_(before)
+        raise
     for optimiser in (state.optimiser_g, state.optimiser_d):
         for group in optimiser.param_groups:
             group["lr"] = config.lr_at(state.step)
@@ -186,7 +193,8 @@ def check_finite(state: State, values: dict[str, Tensor]) -> None:
     r"""Raise `NotFinite`, in every process of the group, when a loss or gradient is not finite in one of them."""
     found = list(values.values())
     for network in (state.generator, state.discriminator):
-        found.append(nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]))
+        if gradients := [p.grad for p in network.parameters() if p.grad is not None]:
+            found.append(nn.utils.get_total_norm(gradients))
     bad = ~torch.stack([value.float() for value in found]).isfinite().all()
     if any_of(bad, state.calls.group, state.calls.device):
         plain = {name: value.item() for name, value in values.items()}

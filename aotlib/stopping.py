@@ -37,8 +37,12 @@ class Stopping:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)  # None: not set from Python
         self.before = {}
+
+    def error(self, text: str) -> BaseException:
+        r"""What to raise after a stop: what the signal would have raised by itself, with `text`."""
+        return KeyboardInterrupt(text) if self.number == signal.SIGINT else Stopped(text, self.number)
 
     def note(self, number: int, _: FrameType | None) -> None:
         self.number = number

@@ -19,10 +19,10 @@ from aotlib.config import TrainConfig
 from aotlib.data import InpaintingDataset, SampleOrder, dataset_files
 from aotlib.distributed import Group, Share
 from aotlib.features import load_features
-from aotlib.hardware import leave_cores_to, pick_device, set_determinism
+from aotlib.hardware import leave_cores_to, pick_device, pick_layout, set_determinism
 from aotlib.records import write_json
 from aotlib.step import NotFinite, build, training_step
-from aotlib.stopping import Stopped, Stopping, deaf
+from aotlib.stopping import Stopping, deaf
 from aotlib.trainlog import Log, read_log
 from aotlib.validation import held_out, is_better, look
 from aotlib.weights import save_weights
@@ -72,14 +72,22 @@ class Run:
         self, config: TrainConfig, run_dir: Path, device: torch.device, group: Group, report: Callable | None
     ) -> None:
         self.config, self.run_dir, self.device, self.group = config, run_dir, device, group
-        self.features = load_features(config.features, seed=config.seed, width=config.feature_width).to(
-            device, memory_format=torch.channels_last
-        )
         self.state = build(config, device, group)
+        layout = self.state.calls.layout
+        self.features = load_features(config.features, seed=config.seed, width=config.feature_width)
+        self.features.to(device, memory_format=layout)
         if config.start_from:
             start_from(self.state, config.start_from)
         self.identity = decisive(config, self.state, self.features.name)  # once: it lists all training files
-        restore(self.state, run_dir, self.identity, config.steps)
+        if group.leads:  # first and alone: it sets damaged files aside
+            restore(self.state, run_dir, self.identity, config.steps)
+        distributed.wait_for_all(group)
+        if not group.leads:
+            restore(self.state, run_dir, self.identity, config.steps)
+        if len(set(distributed.collect([str(self.state.step)], group))) > 1:
+            raise RuntimeError(
+                f"the processes found different states in {run_dir / 'state'}; it must be one shared folder"
+            )
         self.watch = held_out(config, device) if group.leads else {}
         self.log = Log(run_dir, after=self.state.step, report=report) if group.leads else None
         self.skips = 0
@@ -159,6 +167,8 @@ class Run:
         self.log.add(state.step, row, n_images=config.batch * config.log_every, picture=picture)
 
     def save(self) -> None:
+        sums = {name: float(value) for name, value in self.state.sums.items()}
+        self.state.sums = distributed.mean_of(sums, self.group, self.device)  # of all processes, for all to go on from
         if self.group.leads:
             store(self.state, self.run_dir, self.identity)
         distributed.wait_for_all(self.group)
@@ -166,9 +176,7 @@ class Run:
     def stop(self, stopping: Stopping) -> None:
         self.save()
         text = f"stopped after step {self.state.step} of {self.config.steps}, its state saved; call it again to go on"
-        if stopping.number == 2:
-            raise KeyboardInterrupt(text)
-        raise Stopped(text, stopping.number)
+        raise stopping.error(text)
 
 
 def training_batches(
@@ -195,8 +203,9 @@ def training_batches(
         worker_init_fn=deaf,
         pin_memory=device.type == "cuda",
     )
+    layout = pick_layout(config.layout, device, config.width)
     for batch in loader:
-        image = batch["image"].to(device, memory_format=torch.channels_last, non_blocking=True)
+        image = batch["image"].to(device, memory_format=layout, non_blocking=True)
         yield batch | {"image": image, "mask": batch["mask"].to(device, non_blocking=True)}
 
 

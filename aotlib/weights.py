@@ -3,7 +3,7 @@ r"""Weights on disk: safetensors files that say how their network is built. Taug
 import json
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -14,7 +14,10 @@ from aotlib.model import Generator
 def save_weights(tensors: dict[str, Tensor], path: str | Path, metadata: dict[str, str]) -> None:
     r"""Write `tensors` and their `metadata` as a safetensors file, atomically."""
     with replacing(path) as temporary:
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
+        try:
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} could not be saved: {error}; is the disk full?") from error
         temporary.chmod(0o644)  # safetensors leaves it to its owner alone
 
 
@@ -36,8 +39,11 @@ def read_card(path: str | Path) -> dict[str, str]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; train first (notebook 05, or `aotlib train`)")
-    with safe_open(path, "pt") as file:
-        card = file.metadata() or {}
+    try:
+        with safe_open(path, "pt") as file:
+            card = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or no weights file ({error}); fetch or train it again") from error
     if "options" not in card:
         raise ValueError(f"{path} does not say how its network is built; expected a file written by aotlib's training")
     return card

@@ -1,7 +1,7 @@
 r"""Make `data/weights/aotgan_demo.safetensors` from finished training runs, measure it, and write its card.
 
     aotlib train ... --run-dir RUN              # once, or several times, each going on from the one before
-    python data/build_weights.py RUN [RUN ...] --photographs FOLDER --masks FOLDER
+    python data/build_weights.py RUN [RUN ...] --photographs FOLDER --masks FOLDER --trained-on "whose, which licence"
 
 The runs are named in their order; the last one's averaged generator is kept, in half precision. FOLDER has the
 photographs to measure on, none of them trained on, and the mask files (white = hole). `AOTLIB_WEIGHTS` leads to the

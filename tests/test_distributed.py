@@ -5,11 +5,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 from conftest import ROOT
 from test_resume import assert_same_run
 
+from aotlib import launch
+from aotlib.checkpoint import state_files
 from aotlib.distributed import Group, Share
 from aotlib.launch import options, start, torchrun
 from aotlib.train import train
@@ -49,12 +53,41 @@ def test_two_ranks_give_the_losses_of_one(ten, tmp_path):
     assert one[0]["rec"] != one[-1]["rec"]
 
 
-def test_ranks_without_averaged_gradients_would_be_caught(ten, tmp_path):
-    """Half the batch alone gives other losses than the comparison above allows."""
-    train(dataclasses.replace(ten, processes=1), tmp_path / "whole")
-    train(dataclasses.replace(ten, processes=1, batch=2), tmp_path / "half")
-    a, b = read_log(tmp_path / "whole")[-1], read_log(tmp_path / "half")[-1]
-    assert abs(a["rec"] - b["rec"]) > 1e-3 * a["rec"]
+def test_ranks_that_do_not_average_their_gradients_are_caught(ten, tmp_path):
+    script = tmp_path / "apart.py"
+    script.write_text("from aotlib import launch, step\nstep.shared = lambda network, *_: network\nlaunch.main()\n")
+    command = torchrun(ten, tmp_path / "apart", 2)
+    at = command.index("aotlib.train")
+    command[at - 1 : at + 1] = [str(script)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    train(dataclasses.replace(ten, processes=1), tmp_path / "one")
+    a, b = read_log(tmp_path / "one")[-1], read_log(tmp_path / "apart")[-1]
+    assert abs(a["rec"] - b["rec"]) > 1e-3 * a["rec"], "the comparison of one and two ranks could not fail"
+
+
+def test_a_stop_reaches_every_process_and_loses_nothing(ten, tmp_path):
+    """SIGTERM to the command that was called, between two lines of the log; then the same command goes on."""
+    config = dataclasses.replace(ten, steps=400, log_every=4, sample_every=400, save_every=400)
+    words = [sys.executable, "-m", "aotlib", "train", *options(config), f"--run-dir={tmp_path / 'cut'}"]
+    running = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for _ in range(1200):
+        if read_log(tmp_path / "cut"):
+            break
+        time.sleep(0.1)
+    running.terminate()
+    said = running.communicate(timeout=120)[1]
+    assert running.returncode == 128 + 15 and "told to save their state" in said, said
+    left = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path / "cut") in " ".join(p.info["cmdline"] or [])]
+    assert not left, "processes train on"
+    (state,) = state_files(tmp_path / "cut" / "state")
+    at = int(state.stem.split("_")[1])
+    assert 4 <= at < 400
+    config = dataclasses.replace(config, steps=at + 4 - at % 4, sample_every=4, save_every=4)
+    start(config, tmp_path / "cut")
+    start(config, tmp_path / "whole")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut", best=False)
 
 
 def test_a_dead_process_is_started_again_and_nothing_is_lost(ten, tmp_path):
@@ -67,14 +100,16 @@ def test_a_dead_process_is_started_again_and_nothing_is_lost(ten, tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     assert mark.exists()
-    start(ten, tmp_path / "calm")
+    launch.run(ten, tmp_path / "calm")  # as the command does: it locks the folder, which its processes must know
+    assert (tmp_path / "calm" / "record.json").is_file()
     assert_same_run(tmp_path / "calm", tmp_path / "hit")
 
 
 def test_failing_processes_are_reported_in_words(ten, tmp_path):
-    config = dataclasses.replace(ten, batch=3)
-    with pytest.raises(RuntimeError, match="(?s)2 processes failed.*aotlib: a batch of 3 cannot be cut into 2"):
-        start(config, tmp_path)
+    with pytest.raises(ValueError, match="a batch of 3 cannot be cut into 2"):
+        start(dataclasses.replace(ten, batch=3), tmp_path)
+    with pytest.raises(RuntimeError, match="(?s)2 processes failed.*aotlib: .*does not exist; train first"):
+        start(dataclasses.replace(ten, start_from=str(tmp_path / "none")), tmp_path)
 
 
 def test_shares_make_up_the_global_order():

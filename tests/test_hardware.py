@@ -31,6 +31,30 @@ def test_bfloat16_is_used_where_the_processor_multiplies_it(monkeypatch, found, 
             assert hardware.pick_precision("bfloat16", CPU) == torch.bfloat16
 
 
+def test_the_layout_is_that_of_the_processor_and_the_width(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert hardware.pick_layout("auto", CPU, 64) == torch.contiguous_format
+    assert hardware.pick_layout("auto", CPU, 32) == torch.channels_last
+    assert hardware.pick_layout("channels_last", CPU, 64) == torch.channels_last
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    assert hardware.pick_layout("auto", CPU, 64) == torch.channels_last
+
+
+def test_the_layout_changes_no_loss(tiny):
+    found = []
+    for layout in ("channels_last", "contiguous"):
+        config = dataclasses.replace(tiny, layout=layout)
+        state = build(config, CPU)
+        assert state.generator.blocks[0].fuse.weight.is_contiguous(memory_format=hardware.LAYOUTS[layout])
+        rng = torch.Generator().manual_seed(0)
+        image = torch.rand(2, 3, 48, 48, generator=rng).mul(2).sub(1).contiguous(memory_format=state.calls.layout)
+        mask = torch.zeros(2, 1, 48, 48)
+        mask[..., 10:30, 14:40] = 1
+        found.append(training_step(state, {"image": image, "mask": mask}, load_features("random", width=8), config))
+    for name, value in found[0].items():
+        assert found[1][name].item() == pytest.approx(value.item(), rel=1e-5), name
+
+
 def test_a_gpu_that_is_not_there_is_refused_in_words(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert hardware.pick_device("auto") == CPU

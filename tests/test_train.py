@@ -168,6 +168,20 @@ def test_a_damaged_state_gives_way_to_the_one_before(tmp_path):
     with pytest.warns(UserWarning, match="step_00000003.pt is damaged"):
         assert load_state(tmp_path)["step"] == 2
     assert load_state(tmp_path / "none") is None
+    save_state({"step": 1, "x": torch.zeros(3)}, tmp_path, keep=2)  # what is newer and damaged is out of the way
+    assert [p.name for p in state_files(tmp_path)] == ["step_00000001.pt", "step_00000002.pt"]
+
+
+@pytest.mark.parametrize("damage", [
+    lambda b: b[: len(b) // 2], lambda b: b"no state at all " * 10, lambda b: b"",
+    lambda b: b[: len(b) // 2] + bytes([b[len(b) // 2] ^ 1]) + b[len(b) // 2 + 1 :],
+])  # fmt: skip
+def test_every_kind_of_damage_is_seen_and_no_run_begins_anew_in_silence(tmp_path, damage):
+    path = save_state({"step": 1, "x": torch.arange(100_000.0)}, tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(ValueError, match="all 1 states .* are damaged"):
+        load_state(tmp_path)
+    assert path.with_name(f"{path.name}.damaged").is_file()
 
 
 def test_an_interrupted_write_leaves_no_state(tmp_path, monkeypatch):

@@ -120,7 +120,7 @@ def fitting(job: Job, like: dict, size: int, budget: Budget) -> tuple[int, list[
     best_only = "ratio" in like and predicted_s(like, scale(like, size, batch)) > budget.left()
     if best_only:
         best = steps.shortest(like["variants"])
-        tried = [{key: best[key] for key in ("precision", "compile")}]
+        tried = [{key: best[key] for key in ("precision", "layout", "compile")}]
 
     def fits(batch: int, slack: float) -> bool:
         return predicted_s(like, scale(like, size, batch), best_only=best_only) <= slack * budget.left()

@@ -56,10 +56,9 @@ def aotlib_step(config: TrainConfig, vgg: nn.Sequential, batch: dict, device: to
 
     state = step.build(config, device)
     torch._dynamo.config.suppress_errors = False  # a failed compilation is recorded here, not passed over
-    features = FeatureNet(copy.deepcopy(vgg[: TAPS["relu5_2"] + 1]), "seeded").to(
-        device, memory_format=torch.channels_last
-    )
-    here = batch | {"image": batch["image"].to(memory_format=torch.channels_last)}
+    layout = state.calls.layout
+    features = FeatureNet(copy.deepcopy(vgg[: TAPS["relu5_2"] + 1]), "seeded").to(device, memory_format=layout)
+    here = batch | {"image": batch["image"].to(memory_format=layout)}
     return lambda: step.training_step(state, here, features, config)
 
 
@@ -76,8 +75,9 @@ def plain_step(
 def variants(device: torch.device, compile_: bool = True) -> list[dict[str, str]]:
     r"""Number formats that the processor multiplies in, each without and, if `compile_`, with torch.compile."""
     formats = ["float32"] + ["bfloat16"] * hardware.multiplies_bfloat16(device)
-    modes = ("off", "on") if compile_ else ("off",)
-    return [{"precision": precision, "compile": mode} for precision in formats for mode in modes]
+    ways = [{"precision": p, "layout": layout, "compile": "off"} for p in formats for layout in hardware.LAYOUTS]
+    compiled = [{"precision": p, "layout": "channels_last", "compile": "on"} for p in formats] if compile_ else []
+    return ways + compiled
 
 
 def train_row(
@@ -113,6 +113,7 @@ def train_row(
         "lean_s": best["median_s"],
         "lean_spread": {key: best[key] for key in ("low_s", "high_s", "n", "first_s")},
         "precision": best["precision"],
+        "layout": best["layout"],
         "compile": best["compile"],
         "ratio": base.median_s / best["median_s"],
         "images_per_s": config.batch / best["median_s"],
@@ -158,7 +159,7 @@ def ladder(config: TrainConfig, vgg: nn.Sequential, device: torch.device, budget
     rungs = [((), {}), (("vgg",), {}), (reference.MEASURES, {}), (reference.MEASURES, {"adam": True})]
     rungs += [(reference.MEASURES, {"adam": True, "layout": True})]
     plain = [plain_step(config, vgg, batch, device, lean, **options) for lean, options in rungs]
-    exact = {"precision": "float32", "compile": "off"}
+    exact = {"precision": "float32", "layout": "channels_last", "compile": "off"}
     functions = [*plain, aotlib_step(config_with(config, exact), vgg, batch, device)]
     extra = [way for way in variants(device) if way != exact and (config.compile == "on" or way["compile"] == "off")]
     share = len(functions) / (len(functions) + len(extra))
@@ -166,7 +167,7 @@ def ladder(config: TrainConfig, vgg: nn.Sequential, device: torch.device, budget
     rows = [{"name": name} | timing._asdict() for name, timing in zip(LADDER, timings, strict=True)]
     for position, variant in enumerate(extra):
         how = {"n": n, "budget_s": budget.left() / (len(extra) - position)}
-        words = {"bfloat16": "bfloat16", "on": "compiled"}
+        words = {"bfloat16": "bfloat16", "contiguous": "contiguous", "on": "compiled"}
         name = ", ".join([LADDER[-1]] + [words[value] for value in variant.values() if value in words])
         rows.append({"name": name} | time_variant(config_with(config, variant), vgg, batch, device, how))
     return rows

@@ -3,7 +3,7 @@ r"""A benchmark's record as tables in Markdown. Taught in notebook 12."""
 import pandas as pd
 
 PAIRS = ("size", "batch", "reference_s", "lean_s", "fast_s", "ratio", "images_per_s", "max_abs_diff", "mean_abs_diff")
-WAY = ("name", "precision", "compile", "median_s", "low_s", "high_s", "n", "first_s", "failed")
+WAY = ("name", "precision", "layout", "compile", "median_s", "low_s", "high_s", "n", "first_s", "failed")
 
 
 def readable(value: object) -> str:
@@ -44,14 +44,14 @@ def document(content: dict) -> str:
         "low_s and high_s, in seconds.",
         content["compared"],
         "## Training step",
-        table(content["train_step"], ("size", "batch", *PAIRS[2:7], "precision", "compile")),
+        table(content["train_step"], ("size", "batch", *PAIRS[2:7], "precision", "layout", "compile")),
         "Every variant:",
         table(tried(content["train_step"]), ("size", "batch", *WAY)),
         "## Filling pictures",
         "Differences to float32, for values in [-1, 1]; untrained He weights.",
         table(content["inference"], (*PAIRS, "fast")),
         "Every way:",
-        table(tried(content["inference"]), ("size", "batch", *WAY[:1], *WAY[3:], "max_abs_diff", "mean_abs_diff")),
+        table(tried(content["inference"]), ("size", "batch", *WAY[:1], *WAY[4:], "max_abs_diff", "mean_abs_diff")),
         "## Convolutions of a block",
         "The fastest form and layout, forward and backward; ratio: what the dilated call on a contiguous tensor takes.",
         table(content["fastest_layers"], ("precision", "rate", "form", "layout", "both_s", "ratio")),

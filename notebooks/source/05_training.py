@@ -107,7 +107,7 @@ every = max(1, steps // log_every // 8)  # at most about eight lines here; all a
 
 def report(row):
     if row["step"] // log_every % every == 0:
-        print(line({k: row[k] for k in ("step", "rec", "dis", "images_per_s")}, steps, batch))
+        print(line({k: row[k] for k in ("step", "rec", "dis", "images_per_s") if k in row}, steps, batch))
 
 
 last = launch.start(config, out_dir, report)
