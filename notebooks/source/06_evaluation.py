@@ -141,7 +141,7 @@ for ax, (metric, label) in zip(axes, units.items()):
     ax.set_xticks(range(6), [name.replace(" %", "") for name in BUCKET_NAMES], rotation=45)
 for ax in axes[[0, 2]]:
     ax.get_legend().remove()  # one is enough
-fig.text(0, 0, f"feature network in training: {card['features']}", fontsize=6, va="bottom")
+fig.text(0, 0, f"feature network in the training of this run: {card['features']}", fontsize=6, va="bottom")
 figures.save(fig, f"{out_dir}/figures", "buckets")
 plt.show()
 # %% [markdown]
@@ -162,8 +162,8 @@ captions = [
     [f"{hole_ratio(m)[i]:.0%} hole", *[f"{values[i]:.1f} dB" for values in psnr.values()], names[i]]
     for i in range(n_shown)
 ]
-fig = figures.grid(pictures, ["input", *[method.replace("AOT-GAN, ", "") for method in shown], "truth"], captions)
-fig.text(0, 0, f"feature network in training: {card['features']}", fontsize=5, va="bottom")
+titles = {"AOT-GAN, this run": f"this run (features: {card['features']})", "AOT-GAN, demo weights": "demo weights"}
+fig = figures.grid(pictures, ["input", *[titles.get(method, method) for method in shown], "truth"], captions)
 figures.save(fig, f"{out_dir}/figures", "filled")
 plt.show()
 # %% [markdown]
