@@ -96,8 +96,7 @@ def decisive(config: TrainConfig, state: State, features: str) -> dict[str, Any]
     r"""All that decides the weights after so many steps, with what ``auto`` came to; the same on resume, or refused."""
     files = dataset_files(config.data, config.data_dir, "train")
     names = hashlib.sha256("\n".join(path.name for path in files).encode()).hexdigest()[:16]
-    found = {"features": features, "precision": str(state.calls.dtype), "compile": state.calls.compiled}
-    found["layout"] = str(state.calls.layout)
+    found = {"features": features, "precision": str(state.calls.dtype), "layout": str(state.calls.layout)}
     if config.start_from:
         found["start_from"] = hashlib.sha256(Path(config.start_from).read_bytes()).hexdigest()[:16]
     return config.decides() | found | {"files": names}
@@ -145,7 +144,9 @@ def start_from(state: State, weights: str | Path) -> None:
 
 
 def card_of(state: State, features: str) -> dict[str, str]:
-    return {"options": json.dumps(state.generator.options), "step": str(state.step), "features": features}
+    r"""What a weights file says of itself (`aotlib.weights.read_card`)."""
+    made = {"options": json.dumps(state.generator.options), "step": str(state.step), "features": features}
+    return made | state.calls.ran()
 
 
 def save_networks(state: State, run_dir: Path, features: str) -> None:

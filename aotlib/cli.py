@@ -166,7 +166,7 @@ def main() -> None:
     commands["shards"] = convert.shards
     if sys.argv[1:2] == ["train"]:
         commands["train"] = _train_command()  # its options are the fields of TrainConfig, which needs torch
-    # Threads that wait sleep instead of turning: beside other busy processes a step is else up to 40 times slower.
+    # Threads that wait sleep: turning ones would take a core from the process that they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with records.each_folder_once():

@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from aotlib.colour import adjust_hue
 from aotlib.files import replacing
-from aotlib.images import TarMember, UnreadableImage, find_images, image_size, read_image, to_float
+from aotlib.images import TarMember, UnreadableImage, centred, find_images, image_size, read_image, to_float
 from aotlib.masks import MaskFile, irregular_mask, load_masks
 from aotlib.shards import ShardFiles, has_shards
 from aotlib.sources import DATASETS as DATASETS
@@ -100,8 +100,7 @@ class InpaintingDataset(Dataset):
                 picture_u8, self.size, self.scale, np.random.default_rng([self.seed, epoch, index, 3])
             )
         else:
-            picture_u8 = transforms.resize(picture_u8, [self.size], antialias=True)
-            picture_u8 = transforms.center_crop(picture_u8, [self.size, self.size])
+            picture_u8 = centred(picture_u8, self.size)
         name = path.member if isinstance(path, TarMember) else Path(os.path.relpath(path, self.root)).as_posix()
         return dict(image=to_float(picture_u8), mask=self._mask(epoch, index), name=name, index=index)
 

@@ -42,8 +42,10 @@ def join(group: Group, device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     store, rank, size = next(dist.rendezvous("env://"))
-    # torchrun keeps its store when it starts the processes again: without a prefix they find addresses of the dead.
-    store = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # torchrun keeps its own store when it starts the processes again: without a prefix they find addresses of the
+        # dead. On several nodes the counts differ, so that torchrun is to share no store there (docs/cluster.md).
+        store = dist.PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=size)
 
 

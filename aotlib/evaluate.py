@@ -1,6 +1,6 @@
 r"""Judging fills: the same photographs, each with one mask of every bucket, for every method.
 
-The demo weights are measured by it (``data/build_weights.py``).
+Notebook 06 and the card of the demo weights (``data/build_weights.py``) are measured by it.
 """
 
 import os
@@ -11,16 +11,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
+from torch import Tensor, nn
 
 from aotlib import metrics
 from aotlib.fid import frechet_distance, inception_features
-from aotlib.images import read_image, to_float, to_uint8
-from aotlib.masks import BUCKETS, MaskFile, bucket_of, composite
+from aotlib.images import centred, read_image, to_float, to_uint8
+from aotlib.masks import BUCKETS, MaskFile, bucket_of, composite, irregular_mask
 from aotlib.model import Generator
 
 Fill = Callable[[Tensor, Tensor], Tensor]  # (picture (3, H, W) uint8, mask (1, H, W)) -> filled picture, uint8
+HIDDEN = 127  # what stands in a hole: no method can see what it is to guess
 
 
 class Case(NamedTuple):
@@ -30,6 +30,17 @@ class Case(NamedTuple):
     bucket: str
     picture_u8: Tensor
     mask: Tensor
+
+    def filled(self, fill: Fill) -> Tensor:
+        r"""What `fill` makes of the picture, without having seen what is under the hole: (3, S, S) uint8."""
+        return fill(torch.where(self.mask > 0.5, HIDDEN, self.picture_u8), self.mask)
+
+
+class Verdict(NamedTuple):
+    r"""`images`: a row a (method, image, bucket, metric); `buckets`: the means of them, and the Fréchet distance."""
+
+    images: pd.DataFrame
+    buckets: pd.DataFrame
 
 
 def network_fill(generator: Generator) -> Fill:
@@ -48,67 +59,121 @@ def network_fill(generator: Generator) -> Fill:
 
 
 def cases(
-    files: Sequence[Path], masks: Sequence[MaskFile], size: int, seed: int, bucket: tuple[float, float]
+    files: Sequence[Path],
+    *,
+    size: int,
+    bucket: tuple[float, float],
+    masks: Sequence[MaskFile] = (),
+    seed: int = 0,
 ) -> Iterator[Case]:
-    r"""Every photograph with a mask of `bucket`, by its share at this size: photograph i and a seed give mask j.
+    r"""Every photograph, its middle at `size`, with a mask of `bucket`: the seed and its place decide which.
 
-    The photographs' shorter side is brought to `size`, and the middle is cut out.
+    Args:
+        masks: mask files, taken by their share at this size, each once before one comes again; without them masks are
+            drawn.
 
     Raises:
         ValueError: when no mask file falls into the bucket.
+
+    Taught in notebook 06.
     """
     name, root = bucket_of(sum(bucket) / 2), os.path.commonpath([Path(path).absolute().parent for path in files])
-    loaded = [mask.load(size) for mask in masks if bucket[0] - 0.02 < mask.ratio <= bucket[1] + 0.02]
-    fitting = [mask for mask in loaded if bucket_of(mask.mean().item()) == name]
-    if not fitting:
-        raise ValueError(f"none of the {len(masks)} masks has a hole of {name} at {size} px; add such masks")
-    drawn = np.random.default_rng([seed, BUCKETS.index(bucket)]).integers(len(fitting), size=len(files))
-    for path, number in zip(files, drawn, strict=True):
-        picture = transforms.resize(torch.from_numpy(read_image(path)).permute(2, 0, 1), [size], antialias=True)
-        picture = transforms.center_crop(picture, [size, size])
-        yield Case(Path(os.path.relpath(path, root)).as_posix(), name, picture, fitting[number])
+    drawn = mask_files(masks, size, bucket, seed) if masks else drawn_masks(size, bucket, seed)
+    for path, mask in zip(files, drawn, strict=False):  # masks never end
+        picture_u8 = centred(torch.from_numpy(read_image(path)).permute(2, 0, 1), size)
+        yield Case(Path(os.path.relpath(path, root)).as_posix(), name, picture_u8, mask)
+
+
+def drawn_masks(size: int, bucket: tuple[float, float], seed: int) -> Iterator[Tensor]:
+    index = 0
+    while True:
+        yield irregular_mask(size, bucket, seed=seed + BUCKETS.index(bucket), index=index)
+        index += 1
+
+
+def mask_files(masks: Sequence[MaskFile], size: int, bucket: tuple[float, float], seed: int) -> Iterator[Tensor]:
+    r"""The masks whose hole at `size` lies in `bucket`, shuffled, without end; one at a time is read."""
+    rng, name = np.random.default_rng([seed, BUCKETS.index(bucket)]), bucket_of(sum(bucket) / 2)
+    near = [mask for mask in masks if bucket[0] - 0.02 < mask.ratio <= bucket[1] + 0.02]  # resizing changes a share
+    while True:
+        found = False
+        for number in rng.permutation(len(near)):
+            mask = near[number].load(size)
+            if bucket_of(mask.mean().item()) == name:
+                found = True
+                yield mask
+        if not found:
+            raise ValueError(f"none of the {len(masks)} masks has a hole of {name} at {size} px; add such masks")
 
 
 def judge(
     methods: Mapping[str, Fill],
     files: Sequence[Path],
-    masks: Sequence[MaskFile],
     *,
     size: int,
+    masks: Sequence[MaskFile] = (),
     seed: int = 0,
-    inception: torch.nn.Module | None = None,
+    inception: nn.Module | None = None,
     buckets: Sequence[tuple[float, float]] = BUCKETS,
     data: str = "",
     report: Callable[[str], None] = print,
-) -> pd.DataFrame:
-    r"""One row a (method, bucket): n, the mean of every metric, and the Fréchet distance where a network is given.
+) -> Verdict:
+    r"""Fill every photograph with every method in every bucket, and score the fills.
 
-    The distance is that between the fills of a bucket and the photographs themselves; its column says how many
-    dimensions the features have, as in ``FID-768``.
+    Args:
+        masks: as in `cases`.
+        inception: with this network there is a column of Fréchet distances between the fills of a bucket and the
+            photographs themselves; its name says how many dimensions the features have, as in ``FID-768``.
+        report: called with a line whenever a bucket is done.
+
+    Taught in notebook 06.
     """
-    rows, distances, features = [], {}, None
+    rows, distances, truth = [], {}, None
     for bucket in buckets:
-        filled: dict[str, list[Tensor]] = {name: [] for name in methods}
-        truth = []
-        for case in cases(files, masks, size, seed, bucket):
-            truth.append(case.picture_u8)
+        fills, count = {name: Features(inception) for name in methods}, 0
+        photographs = Features(inception)
+        for case in cases(files, size=size, bucket=bucket, masks=masks, seed=seed):
+            count += 1
+            if truth is None:  # the photographs are the same in every bucket
+                photographs.add(case.picture_u8)
             for name, fill in methods.items():
-                hidden = torch.where(case.mask > 0.5, 127, case.picture_u8)  # no method can see what it is to guess
-                result = fill(hidden, case.mask)
-                filled[name].append(result)
+                result = case.filled(fill)
+                fills[name].add(result)
                 scores = metrics.measure(result[None], case.picture_u8[None], case.mask[None])
                 about = {"method": name, "data": data, "images": [case.name], "buckets": [case.bucket]}
                 rows.append(metrics.long_table(scores, **about))
-        label = case.bucket
         if inception is not None:
-            if features is None:  # the photographs are the same in every bucket
-                features = inception_features(inception, torch.stack(truth))
-            for name, pictures in filled.items():
-                ours = inception_features(inception, torch.stack(pictures))
-                distances[name, label] = frechet_distance(ours, features)
-        report(f"judged {len(truth)} pictures with holes of {label}")
-    table = metrics.bucket_table(pd.concat(rows, ignore_index=True))
+            truth = photographs.all() if truth is None else truth
+            distances |= {(name, case.bucket): frechet_distance(ours.all(), truth) for name, ours in fills.items()}
+        report(f"judged {count} pictures with holes of {case.bucket}")
+    images = pd.concat(rows, ignore_index=True)
+    table = metrics.bucket_table(images)
     if inception is not None:
-        at = zip(table.method, table.bucket, strict=True)
-        table[f"FID-{features.shape[1]}"] = [distances[key] for key in at]
-    return table
+        table[f"FID-{truth.shape[1]}"] = [distances[key] for key in zip(table.method, table.bucket, strict=True)]
+    return Verdict(images, table)
+
+
+class Features:
+    r"""Inception features of pictures that come one by one; no more than a batch of them is kept."""
+
+    def __init__(self, network: nn.Module | None, batch: int = 16) -> None:
+        self.network, self.batch = network, batch
+        self.waiting: list[Tensor] = []
+        self.found: list[np.ndarray] = []
+
+    def add(self, picture_u8: Tensor) -> None:
+        if self.network is None:
+            return
+        self.waiting.append(picture_u8)
+        if len(self.waiting) == self.batch:
+            self.compute()
+
+    def compute(self) -> None:
+        self.found.append(inception_features(self.network, torch.stack(self.waiting)))
+        self.waiting = []
+
+    def all(self) -> np.ndarray:
+        r"""(N, dims) of all pictures so far."""
+        if self.waiting:
+            self.compute()
+        return np.concatenate(self.found)

@@ -49,13 +49,11 @@ def _completed(file: Path) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def inception_features(network: torch.nn.Module, pictures_u8: Tensor, batch: int = 16) -> np.ndarray:
+def inception_features(network: torch.nn.Module, pictures_u8: Tensor) -> np.ndarray:
     r"""Features (N, dims), float64, of pictures (N, 3, H, W), uint8, resized to 299 px by the network itself."""
-    found, device = [], next(network.parameters()).device
-    for part in pictures_u8.split(batch):
-        maps = network(part.to(device).float() / 255)[0]
-        found.append(maps.mean((2, 3)).double().cpu().numpy())
-    return np.concatenate(found)
+    device = next(network.parameters()).device
+    maps = network(pictures_u8.to(device).float() / 255)[0]
+    return maps.mean((2, 3)).double().cpu().numpy()
 
 
 def frechet_distance(one: np.ndarray, two: np.ndarray) -> float:

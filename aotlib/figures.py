@@ -8,6 +8,7 @@ Taught in notebook 01.
 
 import textwrap
 from collections.abc import Sequence
+from numbers import Number
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -224,6 +225,13 @@ def _readable(value: object) -> str:
     return str(value).replace("|", r"\|")
 
 
+def markdown(table: pd.DataFrame) -> str:
+    """`table` without its index in Markdown; numbers have four digits and stand on the right."""
+    numbers = [all(isinstance(value, Number) or value == "" for value in table[name]) for name in table]
+    align = ["right" if wanted else "left" for wanted in numbers]
+    return table.map(_readable).to_markdown(index=False, disable_numparse=True, colalign=align or None)
+
+
 def write_table(table: pd.DataFrame, out_dir: str | Path, name: str) -> Path:
     """`name`.csv (every digit) and `name`.md (four digits) lie in `out_dir`; the CSV's path.
 
@@ -231,10 +239,8 @@ def write_table(table: pd.DataFrame, out_dir: str | Path, name: str) -> Path:
 
     Taught in notebook 06.
     """
-    align = ["right" if pd.api.types.is_numeric_dtype(kind) else "left" for kind in table.dtypes]
-    text = table.map(_readable).to_markdown(index=False, disable_numparse=True, colalign=align)
     with replacing(Path(out_dir, f"{name}.md")) as path:
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_text(markdown(table) + "\n", encoding="utf-8")
     with replacing(Path(out_dir, f"{name}.csv")) as path:
         table.to_csv(path, index=False, lineterminator="\n")
     return Path(out_dir, f"{name}.csv")

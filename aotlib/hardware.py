@@ -95,14 +95,26 @@ def set_determinism(wanted: bool, device: torch.device) -> None:
 def leave_cores_to(workers: int, device: torch.device, processes: int = 1) -> None:
     r"""On a CPU, compute on this process's share of the cores that the reading processes leave free.
 
-    Threads that must wait for each other on a shared core are slower than one thread; ``aotlib bench`` measures it.
+    Threads that share a core wait for each other; ``aotlib bench`` measures what that costs beside a busy neighbour.
     """
     if device.type == "cpu" and (workers or processes > 1):
-        share = (os.cpu_count() or 1) // processes - workers
+        share = cores() // processes - workers
         torch.set_num_threads(max(1, min(torch.get_num_threads(), share)))
 
 
 def compiled(call: nn.Module) -> nn.Module:
-    r"""`call`, compiled; what torch cannot compile stays eager, and says so at its first use."""
+    r"""`call`, compiled; what torch cannot compile stays eager, and says so at its first use (see `compilation`)."""
     torch._dynamo.config.suppress_errors = True
     return torch.compile(call)
+
+
+def compilation() -> str:
+    r"""What became of what this process wanted `compiled`: ``on``, or how much of it stayed eager."""
+    frames = torch._dynamo.utils.counters["frames"]
+    lost = frames["total"] - frames["ok"]
+    return f"failed for {lost} of {frames['total']} functions, which ran eagerly" if lost else "on"
+
+
+def cores() -> int:
+    r"""Processor cores that this process may use; a batch system may allow fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
 
 from aotlib.files import replacing
 
@@ -203,6 +204,15 @@ def to_uint8(image: Tensor) -> Tensor:
     if image.isnan().any():
         raise ValueError(f"the image holds {int(image.isnan().sum())} NaN; the network that made it has diverged")
     return ((image.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def centred(picture_u8: Tensor, size: int) -> Tensor:
+    r"""The middle square of a picture (3, H, W), uint8, its shorter side brought to `size`: (3, size, size).
+
+    >>> centred(torch.zeros(3, 20, 40, dtype=torch.uint8), 10).shape
+    torch.Size([3, 10, 10])
+    """
+    return transforms.center_crop(transforms.resize(picture_u8, [size], antialias=True), [size, size])
 
 
 def find_images(folder: str | Path) -> list[Path]:

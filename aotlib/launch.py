@@ -57,6 +57,8 @@ def start(config: TrainConfig, run_dir: str | Path, report: Callable[[dict], Non
     """
     import torch
 
+    from aotlib.hardware import cores
+
     wanted = config.processes or max(1, torch.cuda.device_count())
     if wanted == 1 or "RANK" in os.environ:  # the latter: torchrun has started this process already
         from aotlib.train import train
@@ -70,8 +72,10 @@ def start(config: TrainConfig, run_dir: str | Path, report: Callable[[dict], Non
     run_dir.mkdir(parents=True, exist_ok=True)
     first = len(read_log(run_dir))
     said = run_dir / "processes.log"
+    environment = os.environ | {HELD: str(run_dir)}
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // wanted)))  # torchrun would make it 1
     with said.open("w") as file:
-        code = _follow(torchrun(config, run_dir, wanted), file, run_dir, first, report)
+        code = _follow(torchrun(config, run_dir, wanted), environment, file, run_dir, first, report)
     if code:
         lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
         reason = next((text for text in lines if text.startswith("aotlib: ")), "\n".join(lines[-TAIL:]))
@@ -103,11 +107,12 @@ def options(config: TrainConfig) -> list[str]:
     return words
 
 
-def _follow(command: list[str], file, run_dir: Path, known: int, report: Callable[[dict], None] | None) -> int:
+def _follow(
+    command: list[str], environment: dict, file, run_dir: Path, known: int, report: Callable[[dict], None] | None
+) -> int:
     r"""Run `command` to its end, reporting rows of the log as they come; a stop of ours is passed on to it."""
     import subprocess
 
-    environment = os.environ | {HELD: str(run_dir)}
     process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
     with Stopping() as stopping:
         try:
@@ -160,7 +165,8 @@ def _finish(config: TrainConfig, run_dir: Path, last: dict, seconds: float) -> N
 
     for text in (run_dir / "quarantine.csv").read_text(encoding="utf-8").splitlines()[1:]:
         print(f"  set aside: {text}")
-    features = read_card(run_dir / "generator.safetensors")["features"]  # what "auto" came to
+    card = read_card(run_dir / "generator.safetensors")  # it says what every "auto" came to
+    features = card["features"]
     figures.style()
     fig = draw_losses(pd.DataFrame(read_log(run_dir)), f"data: {config.data}; feature network: {features}")
     figures.save(fig, run_dir / "figures", "losses")
@@ -172,8 +178,10 @@ def _finish(config: TrainConfig, run_dir: Path, last: dict, seconds: float) -> N
         features=features,
         metrics=last,
         seconds=seconds,
+        device=card["device"],
     )
-    records.write_json(run_dir / "record.json", content)
+    ran = {name: card[name] for name in ("precision", "layout", "compile")}
+    records.write_json(run_dir / "record.json", content | {"ran": ran})
 
 
 def main() -> None:

@@ -79,7 +79,8 @@ class Generator(nn.Module):
             (B, 3, H, W) in [-1, 1].
         """
         self.check_size(image, mask)
-        return torch.tanh(self.decode(self.blocks_output(self.encode(image, mask))))
+        x = self.decode(self.blocks_output(self.encode(image, mask)))
+        return torch.tanh(x.to(torch.promote_types(x.dtype, torch.float32)))  # bfloat16's steps near 1: half a level
 
     def encode(self, image: Tensor, mask: Tensor) -> Tensor:
         r"""Features of the masked image, (B, 4 * width, H / 4, W / 4)."""

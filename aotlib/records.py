@@ -102,10 +102,10 @@ def record(
     }
 
 
-def device_name() -> str:
-    r"""The accelerator's name where torch is loaded and finds one, else the processor's."""
+def device_name(kind: str = "auto") -> str:
+    r"""The accelerator's name where torch is loaded and finds one, else, or for the kind ``cpu``, the processor's."""
     torch = sys.modules.get("torch")  # a process that has not imported torch has computed nothing on a GPU
-    if torch is not None and torch.cuda.is_available():
+    if kind != "cpu" and torch is not None and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from aotlib import losses
+from aotlib import losses, records
 from aotlib.config import TrainConfig
 from aotlib.distributed import Group, any_of, shared
 from aotlib.features import FeatureNet
-from aotlib.hardware import autocast, compiled, pick_compile, pick_layout, pick_precision
+from aotlib.hardware import LAYOUTS, autocast, compilation, compiled, pick_compile, pick_layout, pick_precision
 from aotlib.masks import composite
 from aotlib.model import Discriminator, Generator
 
@@ -76,6 +76,12 @@ class Calls:
     layout: torch.memory_format
     compiled: bool
     group: Group
+
+    def ran(self) -> dict[str, str]:
+        r"""On what and how the networks have been called, for the record: what every ``auto`` came to."""
+        layout = next(name for name, kind in LAYOUTS.items() if kind == self.layout)
+        found = {"device": records.device_name(self.device.type), "precision": str(self.dtype).removeprefix("torch.")}
+        return found | {"layout": layout, "compile": compilation() if self.compiled else "off"}
 
 
 def build(config: TrainConfig, device: torch.device, group: Group = Group()) -> State:  # noqa: B008 (immutable)

@@ -1,8 +1,8 @@
 r"""Training AOT-GAN: the loop round the steps, which can be stopped anywhere and goes on exactly where it was.
 
 Everything random in a run (initial weights, order, crops, flips, masks) is a function of the seed and the number of the
-sample, so that a run that was stopped ends bit for bit where an undisturbed one ends: on one CPU with the same number
-of threads; on a GPU with ``deterministic``, else up to rounding. Taught in notebook 05.
+sample, so that a run that was stopped ends bit for bit where an undisturbed one ends: on one CPU, with the same number
+of threads; on a GPU up to rounding, for torch has no repeatable form of some operations. Taught in notebook 05.
 
 ``torchrun --nproc-per-node 8 -m aotlib.train ...`` trains on eight GPUs and takes the options of ``aotlib train``.
 """
@@ -164,7 +164,7 @@ class Run:
                 state.best = {"step": state.step} | scores
                 best = card_of(state, self.features.name) | {config.best_by: str(scores[config.best_by])}
                 save_weights(state.average.module.state_dict(), self.run_dir / "generator_best.safetensors", best)
-        self.log.add(state.step, row, n_images=config.batch * config.log_every, picture=picture)
+        self.log.add(state.step, row, batch=config.batch, picture=picture)
 
     def save(self) -> None:
         sums = {name: float(value) for name, value in self.state.sums.items()}

@@ -30,17 +30,18 @@ class Log:
     r"""``log.jsonl`` and TensorBoard; rows after the step that a run goes on from are dropped, they come again."""
 
     def __init__(self, run_dir: Path, after: int, report: Callable[[dict], None] | None) -> None:
-        self.path, self.report, self.started = run_dir / "log.jsonl", report, time.perf_counter()
+        self.path, self.report = run_dir / "log.jsonl", report
+        self.last, self.started = after, time.perf_counter()
         kept = [row for row in read_log(run_dir) if row["step"] <= after]
         with replacing(self.path) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self.board = SummaryWriter(run_dir / "tensorboard", purge_step=after + 1)
 
-    def add(self, step: int, row: dict[str, float], n_images: int, picture: Tensor | None = None) -> None:
-        r"""Add a row of means over the `n_images` since the last, and the held-out fills (3, H, W) in [0, 1] if any."""
+    def add(self, step: int, row: dict[str, float], batch: int, picture: Tensor | None = None) -> None:
+        r"""Add a row of means, with the rate since the last, and the held-out fills (3, H, W) in [0, 1] if any."""
         now = time.perf_counter()
-        row = {"step": step} | row | {"images_per_s": n_images / (now - self.started)}
-        self.started = now
+        row = {"step": step} | row | {"images_per_s": batch * (step - self.last) / (now - self.started)}
+        self.last, self.started = step, now
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         for name, value in row.items():

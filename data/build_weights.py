@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from aotlib import figures, records
 from aotlib.classical import CLASSICAL
+from aotlib.config import TrainConfig
 from aotlib.evaluate import judge, network_fill
 from aotlib.fid import load_inception
 from aotlib.files import replacing
@@ -29,22 +30,7 @@ from aotlib.weights import load_generator, read_card, save_weights
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 NAME = "aotgan_demo"
-# What of a run's parameters says how it trained; the rest is bookkeeping.
-TOLD = (
-    "size",
-    "crop_low",
-    "mask_low",
-    "mask_high",
-    "recipe",
-    "design",
-    "width",
-    "n_blocks",
-    "rates",
-    "init",
-    "features",
-)
-TOLD += ("weight_adv", "weight_rec", "weight_per", "weight_sty", "batch", "steps", "lr", "lr_fall", "beta1", "beta2")
-TOLD += ("ema_decay", "seed", "precision")
+PLACES = ("data", "masks")  # parameters that name folders of the machine that trained; the card says it in words
 
 
 def main() -> None:
@@ -64,8 +50,8 @@ def main() -> None:
     methods = {"AOT-GAN demo": network_fill(load_generator(path))} | CLASSICAL
     with torch.inference_mode():
         inception = load_inception(768)
-        table = judge(methods, files, load_masks(options.masks), size=options.size, inception=inception)
-    table = table.drop(columns=["data", "n_infinite", "n_undefined"])
+        verdict = judge(methods, files, size=options.size, masks=load_masks(options.masks), inception=inception)
+    table = verdict.buckets.drop(columns=["data", "n_infinite", "n_undefined"])
     figures.write_table(table, WEIGHTS, f"{NAME}_buckets")
     write_card(path, options, len(files))
 
@@ -82,7 +68,8 @@ def write_card(path: Path, options: argparse.Namespace, n_pictures: int) -> None
     stages = []
     for run in options.runs:
         record = json.loads((run / "record.json").read_text(encoding="utf-8"))
-        kept = {name: value for name, value in record["parameters"].items() if name in TOLD}
+        config = TrainConfig(**record["parameters"])
+        kept = {name: value for name, value in config.decides().items() if name not in PLACES} | {"steps": config.steps}
         rows = [{k: row[k] for k in ("step", "rec", "val_psnr", "val_hole_l1") if k in row} for row in read_log(run)]
         about = {name: record[name] for name in ("device", "features", "commit", "versions", "metrics")}
         n_lines = max(1, len(rows) // 25)

@@ -1,13 +1,14 @@
 """The benchmark: its reference step is an oracle for the lean one, and what it measures is what it says."""
 
 import copy
+import dataclasses
 import json
 import sys
 
 import pytest
 import torch
 
-from aotlib import bench, cli, features, step
+from aotlib import bench, cli, features, hardware, step
 from aotlib.bench import inference, layers, plan, reference, steps
 from aotlib.bench.timing import Budget, Timing, first_line, measure, measure_in_turn
 
@@ -118,7 +119,7 @@ def test_reference_has_no_other_design():
         reference.labels(torch.zeros(1, 1, 32, 32), "hm_patchgan")
 
 
-@pytest.mark.parametrize("layout", layers.LAYOUTS.values())
+@pytest.mark.parametrize("layout", hardware.LAYOUTS.values())
 @pytest.mark.parametrize("rate", layers.RATES)
 @pytest.mark.parametrize("side", [(32, 48), (21, 30)])
 def test_space_to_batch_is_the_dilated_convolution(layout, rate, side):
@@ -206,7 +207,7 @@ def test_a_run_says_what_it_measured_and_on_what(toy):
     assert json.loads(path.read_text()) == json.loads(json.dumps(content)) and path.stem == bench.slug(
         content["device"]
     )
-    wanted = {"device", "versions", "created", "commit", "threads", "precision", "compile", "features", "train_step"}
+    wanted = {"device", "versions", "created", "commit", "threads", "features", "train_step"}
     assert (
         wanted | {"inference", "layers", "fastest_layers", "deterministic", "contention", "seconds"} <= content.keys()
     )
@@ -239,7 +240,7 @@ def test_table_beside_the_record(toy):
 def test_compiled_variant_runs_or_says_why_not():
     config = steps.config_for(32, 1, width=4, n_blocks=1)
     how = {"n": 1, "budget_s": 0}
-    found = steps.time_variant(steps.config_with(config, {"compile": "on", "precision": "float32"}),
+    found = steps.time_variant(dataclasses.replace(config, compile="on", precision="float32"),
                                steps.seeded_vgg(width=4), steps.random_batch(32, 1, CPU), CPU, how)  # fmt: skip
     assert found.get("median_s", 0) > 0 or ": " in found["failed"]
 
@@ -248,7 +249,32 @@ def test_ladder_has_a_rung_for_every_measure():
     config = steps.config_for(48, 1, width=4, n_blocks=1, compile="off")
     rows = steps.ladder(config, steps.seeded_vgg(width=4), CPU, Budget(0))
     assert tuple(row["name"] for row in rows)[: len(steps.LADDER)] == steps.LADDER
+    assert [row["name"] for row in rows][len(steps.LADDER) :][:2] == ["aotlib, contiguous", "aotlib"]
     assert all(row["median_s"] > 0 for row in rows)
+
+
+def test_eager_variants_take_turns_with_the_reference(monkeypatch):
+    turns, tried = [], steps.variants(CPU)
+    monkeypatch.setattr(steps, "plain_step", lambda *_, **__: lambda: turns.append("plain"))
+    monkeypatch.setattr(
+        steps, "aotlib_step", lambda config, *_: lambda: turns.append(f"{config.layout}, {config.compile}")
+    )
+    steps.train_row(steps.config_for(32, 1), steps.seeded_vgg(width=4), CPU, Budget(0), tried=tried)
+    eager = ["plain", *(f"{way['layout']}, off" for way in tried if way["compile"] == "off")]
+    compiled = [f"{way['layout']}, on" for way in tried if way["compile"] == "on"]
+    assert turns == eager * plan.CALLS + [name for name in compiled for _ in range(plan.CALLS)]
+
+
+def test_a_step_that_no_memory_holds_is_left_out_and_said(monkeypatch):
+    def too_large(config, *_, **__):
+        raise torch.OutOfMemoryError(f"batch {config.batch}")
+
+    monkeypatch.setattr(steps, "train_row", too_large)
+    job = plan.Job(CPU, 8, 1, (64,), False, lambda line: None, [])
+    assert plan.train_rows(job, Budget(1000, Clock())) == []
+    assert [line.split(",")[0] for line in job.left_out] == [
+        f"training step at 64 px with batch {batch}" for batch in (4, 2, 1)
+    ]
 
 
 def test_settings_of_torch_are_left_as_they_were():
@@ -274,11 +300,11 @@ def row_of(reference_s, **variants):
 
 def test_what_does_not_fit_the_time_is_made_smaller_or_left_out():
     row = row_of(10.0, eager=8.0, compiled=9.0)
-    assert bench.predicted_s(row, 1) == 4 * 27 and bench.predicted_s(row, 1, best_only=True) == 4 * 18
+    assert plan.predicted_s(row, 1) == 4 * 27 and plan.predicted_s(row, 1, best_only=True) == 4 * 18
     row["variants"][1]["first_s"] = 60.0
-    assert bench.predicted_s(row, 0.5) == 4 * 13.5 + 51  # compiling takes as long for a smaller picture
+    assert plan.predicted_s(row, 0.5) == 4 * 13.5 + 51  # compiling takes as long for a smaller picture
     row["variants"].append({"name": "broken", "failed": "no compiler"})
-    assert bench.predicted_s(row, 0.5) == 4 * 13.5 + 51
+    assert plan.predicted_s(row, 0.5) == 4 * 13.5 + 51
 
 
 def test_a_cpu_gets_the_batch_and_variants_that_the_time_allows():

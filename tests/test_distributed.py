@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -102,6 +103,29 @@ def test_a_dead_process_is_started_again_and_nothing_is_lost(ten, tmp_path):
     assert mark.exists()
     launch.run(ten, tmp_path / "calm")  # as the command does: it locks the folder, which its processes must know
     assert (tmp_path / "calm" / "record.json").is_file()
+    assert_same_run(tmp_path / "calm", tmp_path / "hit")
+
+
+def test_two_nodes_meet_again_after_a_death(ten, tmp_path):
+    """Two launchers, as on two machines, meet at an address; a process of the second dies."""
+    script, mark = tmp_path / "dying.py", tmp_path / "dead"
+    script.write_text(DYING)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=3"]
+    command += ["--rdzv-id=two", "--rdzv-backend=c10d", f"--rdzv-endpoint={address}", "--local-addr=127.0.0.1"]
+    command += [str(script), str(mark), *options(ten), f"--run-dir={tmp_path / 'hit'}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    with (tmp_path / "said").open("w") as said:
+        nodes = [subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said) for _ in range(2)]
+        try:
+            codes = [node.wait(timeout=400) for node in nodes]
+        finally:
+            for node in nodes:
+                node.kill()
+    assert codes == [0, 0] and mark.exists(), (tmp_path / "said").read_text()
+    start(ten, tmp_path / "calm")
     assert_same_run(tmp_path / "calm", tmp_path / "hit")
 
 

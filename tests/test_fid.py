@@ -65,7 +65,7 @@ def test_the_network_is_pytorch_fids_with_the_weights_of_the_file(partial):
     expected = partial["Conv2d_1a_3x3.conv.weight"].float()
     assert torch.equal(network.blocks[0][0].conv.weight, expected)
     pictures = torch.randint(0, 256, (3, 3, 32, 40), dtype=torch.uint8)
-    found = fid.inception_features(network, pictures, batch=2)
+    found = fid.inception_features(network, pictures)
     direct = network(pictures.float() / 255)[0].mean((2, 3))
     assert found.shape == (3, 768) and found.dtype == np.float64
     np.testing.assert_allclose(found, direct.numpy(), rtol=1e-4, atol=1e-5)

@@ -1,14 +1,19 @@
 """What a processor can do is found out; and what half precision spoils is computed in float32."""
 
 import dataclasses
+import subprocess
+import sys
+from collections import Counter, defaultdict
 
 import pytest
 import torch
 
 from aotlib import hardware, losses
 from aotlib.blocks import standardise
+from aotlib.checkpoint import card_of
 from aotlib.features import gram, load_features
-from aotlib.model import Discriminator
+from aotlib.model import Discriminator, Generator
+from aotlib.records import device_name
 from aotlib.step import build, discriminator_gradients, generator_gradients, training_step
 
 CPU = torch.device("cpu")
@@ -53,6 +58,50 @@ def test_the_layout_changes_no_loss(tiny):
         found.append(training_step(state, {"image": image, "mask": mask}, load_features("random", width=8), config))
     for name, value in found[0].items():
         assert found[1][name].item() == pytest.approx(value.item(), rel=1e-5), name
+
+
+def test_predictions_are_finer_than_bfloat16():
+    """It has steps of 1/256 between 0.5 and 1: half a level of 8 bits, before the loss has seen anything."""
+    generator = Generator(width=8, n_blocks=1, init="he")
+    image, mask = torch.rand(1, 3, 48, 48) * 2 - 1, torch.zeros(1, 1, 48, 48)
+    with half():
+        prediction = generator(image, mask)
+    assert prediction.dtype == torch.float32
+    assert (prediction != prediction.bfloat16().float()).float().mean() > 0.5
+    assert generator.double()(image.double(), mask.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("frames, said", [
+    ({"total": 3, "ok": 3}, "on"), ({"total": 3, "ok": 1}, "failed for 2 of 3 functions, which ran eagerly"),
+])  # fmt: skip
+def test_what_could_not_be_compiled_stands_in_the_card(monkeypatch, tiny, frames, said):
+    monkeypatch.setattr(torch._dynamo.utils, "counters", defaultdict(Counter, frames=Counter(frames)))
+    state = build(tiny, CPU)
+    assert state.calls.ran() == {
+        "device": device_name("cpu"), "precision": "float32", "layout": "channels_last", "compile": "off"
+    }  # fmt: skip
+    state.calls.compiled = True
+    assert card_of(state, "none")["compile"] == said
+
+
+def test_torch_counts_what_it_cannot_compile():
+    script = (
+        "import torch, aotlib.hardware as h, sys\n"
+        "def broken(*_): raise RuntimeError('no compiler')\n"
+        "compile_ = torch.compile\n"
+        "torch.compile = lambda call: compile_(call, backend=broken if sys.argv[1] == 'broken' else 'eager')\n"
+        "print(h.compiled(torch.nn.ReLU())(torch.ones(1)).item(), h.compilation())"
+    )
+    for backend, said in (("fine", "on"), ("broken", "failed for 1 of 1 functions, which ran eagerly")):
+        run = [sys.executable, "-W", "ignore", "-c", script, backend]
+        out = subprocess.run(run, capture_output=True, text=True, check=True, timeout=120).stdout
+        assert out.strip() == f"1.0 {said}"
+
+
+def test_the_processor_is_named_where_it_computed_beside_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA")
+    assert device_name() == device_name("cuda") == "NVIDIA" and device_name("cpu").startswith("cpu: ")
 
 
 def test_a_gpu_that_is_not_there_is_refused_in_words(monkeypatch):

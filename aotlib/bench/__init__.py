@@ -7,13 +7,11 @@ before something is measured. Taught in notebook 12.
 import re
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from aotlib import profiles, records
 from aotlib.files import replacing
 
-CALLS = 4  # of everything that is timed, at least: a warm-up and three repetitions
 COMPARED = """reference: the released code's order of work in eager float32, contiguous: VGG19 four times to relu5_4,
 the discriminator three times, dense 2-D Gaussian, a padding for every branch, Adam tensor by tensor; it has no running
 average. lean: what aotlib trains with, running average included, in the fastest variant of this device."""
@@ -74,21 +72,7 @@ def run_bench(
         say(f"layers: {len(table)} kinds of convolution")
         content |= plan.conditions(job, budget.part(0.15))
         content["inference"] = plan.inference_rows(job, budget)
-    last = content["train_step"][-1]
-    content |= {"precision": last["precision"], "compile": last["compile"], "left_out": said}
-    return content | {"seconds": round(time.time() - started, 1)}
-
-
-def predicted_s(row: dict, scale: float, *, best_only: bool = False) -> float:
-    r"""Seconds that a row like `row` will take at `scale` times its pixels, with the fewest repetitions.
-
-    What a warm-up took more than a repetition (compiling) is taken to stay the same.
-    """
-    ways = [way for way in row["variants"] if "median_s" in way]
-    if best_only:
-        ways = [min(ways, key=lambda way: way["median_s"])]
-    extra = sum(max(0.0, way["first_s"] - way["median_s"]) for way in ways)
-    return CALLS * scale * (row["reference_s"] + sum(way["median_s"] for way in ways)) + extra
+    return content | {"left_out": said, "seconds": round(time.time() - started, 1)}
 
 
 def slug(name: str) -> str:
@@ -117,7 +101,3 @@ def markdown(content: dict) -> str:
     from aotlib.bench.tables import document
 
     return document(content)
-
-
-def created() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -16,7 +16,6 @@ from aotlib.bench.timing import Budget, Timing, measure
 
 RATES = (1, 2, 4, 8)
 QUEUED = 20  # calls of a layer on a GPU for which one waits together: to start and to wait takes as long as one
-LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 def dilated(x: Tensor, weight: Tensor, rate: int) -> Tensor:
@@ -104,7 +103,7 @@ def layer_table(
         (precision, rate, layout, form)
         for precision in precisions(device)
         for rate in RATES
-        for layout in LAYOUTS
+        for layout in hardware.LAYOUTS
         for form in FORMS
         if rate > 1 or form == "dilated"  # at rate 1 the two are one
     ]
@@ -129,7 +128,7 @@ def time_layer(
     batch, width, side = shape
     rng = torch.Generator().manual_seed(0)
     where = {"device": device, "dtype": torch.bfloat16 if precision == "bfloat16" else torch.float32}
-    where["memory_format"] = LAYOUTS[layout]
+    where["memory_format"] = hardware.LAYOUTS[layout]
     x = torch.randn(batch, 4 * width, side + 2 * rate, side + 2 * rate, generator=rng).to(**where).requires_grad_()
     weight = torch.randn(width, 4 * width, 3, 3, generator=rng).to(**where).requires_grad_()
     convolve = FORMS[form]

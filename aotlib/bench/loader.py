@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import functional as transforms
 
-from aotlib import colour, data
+from aotlib import colour, data, hardware
 from aotlib.images import read_image, to_float
 from aotlib.masks import MaskFile, irregular_mask
 from aotlib.shards import ShardFiles
@@ -126,14 +126,13 @@ def main(folders: list[str], seconds: float = 4) -> None:
     folders = [folder for folder in folders if folder not in masks]
     if not folders:
         raise SystemExit("usage: python -m aotlib.bench.loader FOLDER [FOLDER ...] [FOLDER OF masks]")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for folder, size in itertools.product(folders, (256, 512)):
         stages = stage_times(data._listed(folder), size)
         each = ", ".join(f"{stage} {ms:.2f}" for stage, ms in stages.items())
         total = sum(stages.values())
         print(f"{folder}, {size} px: {each}; in all {total:.1f} ms, {1000 / total:.0f} images/s a core", flush=True)
     for folder, size, mask in itertools.product(folders, (256, 512), masks):
-        for workers in sorted({0, 1, 2, cores}):
+        for workers in sorted({0, 1, 2, hardware.cores()}):
             row = loader_rate(folder, size, workers, 8, seconds, masks=mask)
             print(folder, " ".join(f"{key}={value}" for key, value in row.items()), flush=True)
 

@@ -2,14 +2,16 @@ r"""Which sizes are measured on which device, and how they are made to fit the t
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import torch
 
 from aotlib import records
-from aotlib.bench import created, inference, predicted_s, steps
-from aotlib.bench.timing import Budget, measure
+from aotlib.bench import inference, steps
+from aotlib.bench.timing import AT_LEAST, Budget, measure
 
+CALLS = 1 + AT_LEAST  # of everything that is timed, at least
 COMPILE_S = 60.0  # seconds that torch.compile takes for a network on a CPU, about
 # sides of pictures in pixels, and pictures a step or fill
 DEFAULTS = {
@@ -44,14 +46,13 @@ def worth_compiling(device: torch.device, budget_s: float) -> bool:
 
 def origin(device: torch.device, width: int, n_blocks: int) -> dict:
     r"""Device, versions, threads and number format: what a time means nothing without."""
-    name, gpu = records.device_name(), torch.cuda.is_available()
     commit, dirty = records.code_state()
     return {
-        "device": f"{name}, on its host's CPU" if gpu and device.type == "cpu" else name,
-        "created": created(),
+        "device": records.device_name(device.type),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "dirty": dirty,
-        "versions": records.versions() | {"cuda": torch.version.cuda if gpu else None},
+        "versions": records.versions() | {"cuda": torch.version.cuda if device.type == "cuda" else None},
         "threads": torch.get_num_threads(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         # what torch makes of float32 convolutions where nothing else is said
@@ -73,23 +74,29 @@ def train_rows(job: Job, budget: Budget) -> list[dict]:
         if rows and not fits and not job.sizes:
             job.skip(f"training step at {size} px, for want of time")
             continue
-        rows.append(train_row(job, vgg, size, batch, part, tried))
+        row = train_row(job, vgg, size, batch, part, tried)
+        if row is None:
+            continue
+        rows.append(row)
         line = "step at {size} px, batch {batch}: {reference_s:.3g} s -> {lean_s:.3g} s, {ratio:.2f} x"
         job.say(line.format(**rows[-1]))
     return rows
 
 
-def train_row(job: Job, vgg: torch.nn.Sequential, size: int, batch: int, budget: Budget, tried: list[dict]) -> dict:
-    r"""`steps.train_row`, with half the batch where the GPU's memory does not hold it."""
-    try:
-        config = steps.config_for(size, batch, job.width, job.n_blocks)
-        return steps.train_row(config, vgg, job.device, budget, tried=tried)
-    except torch.OutOfMemoryError:
-        if batch == 1:
-            raise
-    torch.cuda.empty_cache()
-    job.skip(f"training step at {size} px with batch {batch}, for want of memory")
-    return train_row(job, vgg, size, batch // 2, budget, tried)
+def train_row(
+    job: Job, vgg: torch.nn.Sequential, size: int, batch: int, budget: Budget, tried: list[dict]
+) -> dict | None:
+    r"""`steps.train_row`, with half the batch where the GPU's memory does not hold it; None where not even one fits."""
+    while batch:
+        try:
+            config = steps.config_for(size, batch, job.width, job.n_blocks)
+            return steps.train_row(config, vgg, job.device, budget, tried=tried)
+        except torch.OutOfMemoryError:
+            pass  # the memory is free only after this block
+        torch.cuda.empty_cache()
+        job.skip(f"training step at {size} px with batch {batch}, for want of memory")
+        batch //= 2
+    return None
 
 
 def pilot(job: Job, vgg: torch.nn.Sequential, size: int) -> dict:
@@ -107,6 +114,18 @@ def pilot(job: Job, vgg: torch.nn.Sequential, size: int) -> dict:
 def scale(like: dict, size: int, batch: int) -> float:
     r"""How many times as many pixels as the row `like`."""
     return (size / like["size"]) ** 2 * batch / like["batch"]
+
+
+def predicted_s(row: dict, scale: float, *, best_only: bool = False) -> float:
+    r"""Seconds that a row like `row` will take at `scale` times its pixels, with the fewest repetitions.
+
+    What a warm-up took more than a repetition (compiling) is taken to stay the same.
+    """
+    ways = [way for way in row["variants"] if "median_s" in way]
+    if best_only:
+        ways = [min(ways, key=lambda way: way["median_s"])]
+    extra = sum(max(0.0, way["first_s"] - way["median_s"]) for way in ways)
+    return CALLS * scale * (row["reference_s"] + sum(way["median_s"] for way in ways)) + extra
 
 
 def fitting(job: Job, like: dict, size: int, budget: Budget) -> tuple[int, list[dict], bool]:

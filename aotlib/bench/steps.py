@@ -7,23 +7,23 @@ Taught in notebook 12.
 
 import contextlib
 import copy
-import os
+import dataclasses
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from aotlib import hardware
 from aotlib.bench import reference
-from aotlib.bench.timing import Budget, first_line, measure, measure_in_turn
+from aotlib.bench.timing import Budget, Timing, first_line, measure, measure_in_turn
 from aotlib.config import TrainConfig
 from aotlib.features import TAPS, FeatureNet, vgg_layers
 from aotlib.model import initialise
 
 FEATURES = "VGG19's layers with seeded He-normal weights, not the trained ones: times are the same, losses are not"
-LADDER = ("reference", "+ VGG19 twice", "+ D once", "+ fused Adam", "+ channels_last", "aotlib")
+LADDER = ("reference", "+ VGG19 twice", "+ D once", "+ fused Adam", "+ channels_last")
 # A neighbour that ends by itself, should this process be killed.
 BUSY = "import time\nend = time.monotonic() + 600\nwhile time.monotonic() < end: pass"
 
@@ -98,12 +98,8 @@ def train_row(
     Taught in notebook 12.
     """
     batch, tried = random_batch(config.size, config.batch, device), tried or variants(device)
-    how = {"n": n, "budget_s": budget.left() / (1 + len(tried))}
-    base = measure(plain_step(config, vgg, batch, device), device, **how)
-    rows = []
-    for position, variant in enumerate(tried):
-        how["budget_s"] = budget.left() / (len(tried) - position)
-        rows.append(variant | time_variant(config_with(config, variant), vgg, batch, device, how))
+    plain = plain_step(config, vgg, batch, device)
+    (base,), rows = time_variants(config, tried, vgg, batch, device, budget, n=n, before=[plain])
     best = shortest(rows)
     return {
         "size": config.size,
@@ -130,8 +126,33 @@ def shortest(rows: list[dict]) -> dict:
     return min(measured, key=lambda row: row["median_s"])
 
 
-def config_with(config: TrainConfig, changes: dict) -> TrainConfig:
-    return TrainConfig(**{name: getattr(config, name) for name in config.__dataclass_fields__} | changes)
+def time_variants(
+    config: TrainConfig,
+    tried: list[dict[str, str]],
+    vgg: nn.Sequential,
+    batch: dict,
+    device: torch.device,
+    budget: Budget,
+    *,
+    n: int,
+    before: Sequence[Callable[[], object]],
+) -> tuple[list[Timing], list[dict]]:
+    r"""The timings of the functions `before`, and a row for each variant.
+
+    Eager variants take turns with the functions; compiled ones come after, one by one: each compiles for itself.
+    """
+    eager = [variant for variant in tried if variant["compile"] == "off"]
+    functions = [aotlib_step(dataclasses.replace(config, **variant), vgg, batch, device) for variant in eager]
+    count = len(before) + len(functions)
+    share = budget.left() * count / (len(before) + len(tried))
+    timings = measure_in_turn([*before, *functions], device, n=n, budget_s=share)
+    rows = [variant | timing._asdict() for variant, timing in zip(eager, timings[len(before) :], strict=True)]
+    del functions  # and the memory that their networks take
+    compiled = [variant for variant in tried if variant["compile"] == "on"]
+    for position, variant in enumerate(compiled):
+        how = {"n": n, "budget_s": budget.left() / (len(compiled) - position)}
+        rows.append(variant | time_variant(dataclasses.replace(config, **variant), vgg, batch, device, how))
+    return timings[: len(before)], rows
 
 
 def time_variant(config: TrainConfig, vgg: nn.Sequential, batch: dict, device: torch.device, how: dict) -> dict:
@@ -147,8 +168,8 @@ def time_variant(config: TrainConfig, vgg: nn.Sequential, batch: dict, device: t
 def ladder(config: TrainConfig, vgg: nn.Sequential, device: torch.device, budget: Budget, n: int = 5) -> list[dict]:
     r"""Seconds of a step as one measure after the other is added, from the reference to what aotlib trains with.
 
-    The last rung adds one padding for all branches of a block, the separable strided Gaussian, and the running average,
-    which the reference does not have; then the variants of the device follow.
+    After the last rung come the variants of the device, called aotlib. They add one padding for all branches of a
+    block, the separable strided Gaussian, and the running average, which the reference does not have.
 
     Returns:
         Rows ``name``, ``median_s`` and spread; or ``name``, ``failed``.
@@ -159,24 +180,20 @@ def ladder(config: TrainConfig, vgg: nn.Sequential, device: torch.device, budget
     rungs = [((), {}), (("vgg",), {}), (reference.MEASURES, {}), (reference.MEASURES, {"adam": True})]
     rungs += [(reference.MEASURES, {"adam": True, "layout": True})]
     plain = [plain_step(config, vgg, batch, device, lean, **options) for lean, options in rungs]
-    exact = {"precision": "float32", "layout": "channels_last", "compile": "off"}
-    functions = [*plain, aotlib_step(config_with(config, exact), vgg, batch, device)]
-    extra = [way for way in variants(device) if way != exact and (config.compile == "on" or way["compile"] == "off")]
-    share = len(functions) / (len(functions) + len(extra))
-    timings = measure_in_turn(functions, device, n=n, budget_s=share * budget.left())
+    tried = variants(device, config.compile == "on")
+    timings, found = time_variants(config, tried, vgg, batch, device, budget, n=n, before=plain)
     rows = [{"name": name} | timing._asdict() for name, timing in zip(LADDER, timings, strict=True)]
-    for position, variant in enumerate(extra):
-        how = {"n": n, "budget_s": budget.left() / (len(extra) - position)}
-        words = {"bfloat16": "bfloat16", "contiguous": "contiguous", "on": "compiled"}
-        name = ", ".join([LADDER[-1]] + [words[value] for value in variant.values() if value in words])
-        rows.append({"name": name} | time_variant(config_with(config, variant), vgg, batch, device, how))
+    words = {"bfloat16": "bfloat16", "contiguous": "contiguous", "on": "compiled"}  # what differs from the last rung
+    for row in found:
+        changes = [words[row[key]] for key in ("precision", "layout", "compile") if row[key] in words]
+        rows.append({"name": ", ".join(["aotlib", *changes])} | row)
     return rows
 
 
 def price_of_determinism(config: TrainConfig, vgg: nn.Sequential, device: torch.device, budget: Budget) -> dict:
     r"""Seconds of our step without and with deterministic algorithms, eager, in the device's fast number format."""
     batch, found = random_batch(config.size, config.batch, device), {"size": config.size, "batch": config.batch}
-    eager = config_with(config, {"compile": "off", "precision": "auto"})
+    eager = dataclasses.replace(config, compile="off", precision="auto")
     for name, wanted in (("usual", False), ("deterministic", True)):
         with kept_settings():
             hardware.set_determinism(wanted, device)
@@ -189,10 +206,10 @@ def price_of_determinism(config: TrainConfig, vgg: nn.Sequential, device: torch.
 def contention(config: TrainConfig, vgg: nn.Sequential, device: torch.device, budget: Budget) -> list[dict]:
     r"""On a CPU, seconds of a step on one thread and on all cores, alone and beside a process that fills one core."""
     batch, rows = random_batch(config.size, config.batch, device), []
-    eager = config_with(config, {"compile": "off", "precision": "float32"})
+    eager = dataclasses.replace(config, compile="off", precision="float32")
     for neighbours in (0, 1):
         with kept_settings(), busy(neighbours):
-            for threads in sorted({1, os.cpu_count() or 1}):
+            for threads in sorted({1, hardware.cores()}):
                 torch.set_num_threads(threads)
                 how = {"n": 5, "budget_s": budget.left() / 4}
                 row = {"threads": threads, "busy_neighbours": neighbours, "size": config.size, "batch": config.batch}

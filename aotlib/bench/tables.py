@@ -2,28 +2,16 @@ r"""A benchmark's record as tables in Markdown. Taught in notebook 12."""
 
 import pandas as pd
 
+from aotlib.figures import markdown
+
 PAIRS = ("size", "batch", "reference_s", "lean_s", "fast_s", "ratio", "images_per_s", "max_abs_diff", "mean_abs_diff")
 WAY = ("name", "precision", "layout", "compile", "median_s", "low_s", "high_s", "n", "first_s", "failed")
-
-
-def readable(value: object) -> str:
-    r"""Three significant digits of a number that is no count.
-
-    >>> readable(0.12345), readable(12345.6), readable(8), readable(None)
-    ('0.123', '12346', '8', '')
-    """
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    return str(int(value) if isinstance(value, float) else value).replace("|", r"\|")
 
 
 def table(rows: list[dict], columns: tuple[str, ...]) -> str:
     r"""Those `columns` of `rows` that are there, as a Markdown table."""
     present = [column for column in columns if any(column in row for row in rows)]
-    frame = pd.DataFrame([[readable(row.get(column)) for column in present] for row in rows], columns=present)
-    return frame.to_markdown(index=False, disable_numparse=True)
+    return markdown(pd.DataFrame([[row.get(column, "") for column in present] for row in rows], columns=present))
 
 
 def tried(rows: list[dict]) -> list[dict]:

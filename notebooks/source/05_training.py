@@ -28,13 +28,11 @@ beta1 = 0.9  # of both Adams; the paper's is 0
 beta2 = 0.99  # of both Adams; the paper's is 0.9
 ema_decay = 0.9  # running average of the generator's weights
 seed = 0  # of weights, order, crops and masks
-precision = "auto"  # of convolutions: auto, float32 or bfloat16
 processes = 1  # that train together, one a GPU; 0: as many as there are GPUs
 workers = 0  # processes that read images
 log_every = 10  # steps between two lines of the log
 sample_every = 20  # steps between two looks at the held-out pictures
 save_every = 20  # steps between two states on disk
-n_samples = 5  # held-out pictures to look at
 data_dir = "../data/samples"  # where the data set is
 out_dir = "../results/notebook/05_training"  # weights, log, state, figures and metrics.json go here
 # %%

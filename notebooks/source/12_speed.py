@@ -146,9 +146,10 @@ figures.save(fig, f"{out_dir}/figures", "ladder")
 plt.show()
 print("bfloat16 is", "measured too" if multiplies_bfloat16(device) else "left out: this processor would only emulate it")
 # %% [markdown]
-# Read it: from top to bottom a measure is added to those above. The last one is what notebook 5 runs; beyond the bar above
-# it, it pads once for all branches, takes a separable Gaussian only where a patch has its centre, and keeps a running
-# average, which costs a little. A measure can cost time on one machine and win it on another: that is why one measures.
+# Read it: from the reference on, a measure is added to those above. The bars called aotlib are the ways in which notebook 5
+# can run: beyond the bar above them they pad once for all branches, take a separable Gaussian only where a patch has its
+# centre, and keep a running average, which costs a little. A measure can cost time on one machine and win it on another:
+# that is why one measures.
 #
 # ## 12.3 One layer: four ways to the same numbers
 # A convolution of rate $r$ looks at every $r$-th pixel, so that it never mixes the $r^2$ sub-grids of the picture: it *is*
