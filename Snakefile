@@ -19,7 +19,9 @@ FRAME = ("__main__", "cli", "cluster", "convert", "report")  # changes no result
 HERE = Path(workflow.basedir)
 CODE = [path for path in (HERE / "aotlib").rglob("*.py") if path.stem not in FRAME]
 CODE = sorted(path.relative_to(HERE).as_posix() for path in CODE)
+TIMED = [name for name, job in JOBS.items() if "bench_dir" in job.parameters]  # nothing else is to compute meanwhile
 AFTER_TRAINING = [name for name, job in JOBS.items() if "run_dir" in job.parameters]
+ALONE = AFTER_TRAINING + TIMED
 
 
 def folder(name):
@@ -39,7 +41,14 @@ def pretrained(name):
 def settings(name):
     """All parameters, but of each folder only what is in it: a checkout that moved is not out of date."""
     parameters = JOBS[name].parameters
-    return {key: value for key, value in parameters.items() if not key.endswith("_dir")} | {"data": DATA[name]}
+    kept = {key: value for key, value in parameters.items() if not key.endswith("_dir")} | {"data": DATA[name]}
+    return kept | ({"masks": records.fingerprint(parameters["masks"])} if parameters.get("masks") else {})
+
+
+def measured(name):
+    """What `aotlib bench` has left, for the notebook that shows it."""
+    place = JOBS[name].parameters.get("bench_dir")
+    return sorted(os.path.relpath(path, HERE) for path in Path(place).glob("*.json")) if place else []
 
 
 SETTINGS = {name: settings(name) for name in JOBS}
@@ -60,6 +69,7 @@ for NAME in [name for name in JOBS if name != profiles.TRAINING]:
             notebook=f"notebooks/{NAME}.ipynb",
             weights=weights(NAME),
             pretrained=pretrained(NAME),
+            measured=measured(NAME),
         output:
             f"{RESULTS}/{NAME}/{NAME}.ipynb",
             f"{RESULTS}/{NAME}/metrics.json",
@@ -67,7 +77,7 @@ for NAME in [name for name in JOBS if name != profiles.TRAINING]:
         params:
             name=NAME,
             settings=SETTINGS[NAME],
-        threads: workflow.cores if NAME in AFTER_TRAINING else 1
+        threads: workflow.cores if NAME in ALONE else 1
         priority: 1  # before the training: what is short comes first
         shell:
             "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} 2>&1"

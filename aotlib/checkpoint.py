@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -16,7 +17,8 @@ from safetensors.torch import load_file
 
 from aotlib.config import TrainConfig
 from aotlib.data import dataset_files
-from aotlib.files import replacing
+from aotlib.files import replacing, size_of
+from aotlib.images import TarMember, common_folder, find_images, name_of
 from aotlib.step import State
 from aotlib.weights import read_card, save_weights
 
@@ -93,13 +95,24 @@ def check_writable(run_dir: str | Path) -> None:
 
 
 def decisive(config: TrainConfig, state: State, features: str) -> dict[str, Any]:
-    r"""All that decides the weights after so many steps, with what ``auto`` came to; the same on resume, or refused."""
-    files = dataset_files(config.data, config.data_dir, "train")
-    names = hashlib.sha256("\n".join(path.name for path in files).encode()).hexdigest()[:16]
-    found = {"features": features, "precision": str(state.calls.dtype), "layout": str(state.calls.layout)}
+    r"""What decides the weights after so many steps, with what ``auto`` came to; the same on resume, or refused.
+
+    Photographs and masks count with their names and sizes. Not known to it are the code and the number of threads.
+    """
+    ran = state.calls.ran()
+    found = {"features": features, "precision": ran["precision"], "layout": ran["layout"]}
+    found["files"] = listing(dataset_files(config.data, config.data_dir, "train"))
+    found["masks"] = listing(find_images(config.masks)) if config.masks else ""
     if config.start_from:
         found["start_from"] = hashlib.sha256(Path(config.start_from).read_bytes()).hexdigest()[:16]
-    return config.decides() | found | {"files": names}
+    return config.decides() | found
+
+
+def listing(files: Sequence[Path | TarMember]) -> str:
+    r"""A number that changes with the name, below the folder that they share, or the size of any of the files."""
+    root = common_folder(files)
+    rows = [(name_of(file, root), getattr(file, "n_bytes", None) or size_of(file)) for file in files]
+    return hashlib.sha256("".join(f"{name}\0{size}\n" for name, size in rows).encode()).hexdigest()[:16]
 
 
 def store(state: State, run_dir: Path, identity: dict[str, Any]) -> Path:
@@ -122,7 +135,8 @@ def restore(state: State, run_dir: Path, identity: dict[str, Any], steps: int) -
     then, now = json.loads(saved["config"]), json.loads(json.dumps(identity))
     changed = [f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in then | now if then.get(key) != now.get(key)]
     if changed:
-        raise ValueError(f"{run_dir} holds a run of another configuration ({'; '.join(changed)}); use another folder")
+        told = f"{run_dir} holds a run of another configuration ({'; '.join(changed)})"
+        raise ValueError(f"{told}; set it as it was, to go on, or use another folder")
     if saved["step"] > steps:
         raise ValueError(f"{run_dir} is at step {saved['step']} already, beyond steps = {steps}; use another folder")
     for name, part in state.parts().items():

@@ -18,6 +18,8 @@ import tyro
 from aotlib import bench, convert, profiles, records
 from aotlib import cluster as on_cluster
 from aotlib.choices import nearest
+from aotlib.config import TrainConfig
+from aotlib.files import only_writer
 
 DESCRIPTION = """AOT-GAN as a notebook suite. `make reproduce` calls `aotlib reproduce`.
 
@@ -75,14 +77,13 @@ def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = No
         cluster: submit every notebook as a job: the folder of Snakemake's settings for it, such as profiles/slurm.
         dry_run: only list what would run, and why.
     """
-    from aotlib import runs
 
     root = profiles.find_root()
     profiles.plan(profile, root)  # a mistake in a profile is answered here, in a few words
     if cluster is not None:
         on_cluster.check(cluster)
     started = time.time()
-    with runs.only_writer(root / "results"):
+    with only_writer(root / "results"):
         code = _snakemake(root, profile, cores, cluster, dry_run)
     if code != 0:
         log = root / "results" / profile / "snakemake.log"
@@ -140,32 +141,21 @@ def report(profile: str = "course", reference: bool = False) -> None:
         print(f"  kept in {keep_reference(profile, profiles.find_root())}")
 
 
-def _train_command():
-    from aotlib.config import TrainConfig
+def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], run_dir: Path | None = None) -> None:
+    """Train a model outside a notebook, or go on with a run that was stopped.
 
-    def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], run_dir: Path | None = None) -> None:
-        """Train a model outside a notebook, or go on with a run that was stopped.
+    Args:
+        run_dir: the run's folder; results/train/ and a name made of the configuration when not given.
+    """
+    from aotlib import launch
 
-        Args:
-            run_dir: the run's folder; results/train/ and a name made of the configuration when not given.
-        """
-        from aotlib import launch
-
-        launch.run(config, run_dir)
-
-    return train
-
-
-def train() -> None:
-    """Train a model outside a notebook, or go on with a run that was stopped."""
+    launch.run(config, run_dir)
 
 
 def main() -> None:
     commands = {"data": data, "train": train, "notebook": notebook, "reproduce": reproduce, "report": report}
     commands["bench"] = bench.command
     commands["shards"] = convert.shards
-    if sys.argv[1:2] == ["train"]:
-        commands["train"] = _train_command()  # its options are the fields of TrainConfig, which needs torch
     # Threads that wait sleep: turning ones would take a core from the process that they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:

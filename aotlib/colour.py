@@ -1,6 +1,6 @@
-r"""Turning the hue of a picture: torchvision's `adjust_hue` to the bit, in a quarter of the time.
+r"""Turning the hue of a picture: torchvision's `adjust_hue` to the bit, sooner.
 
-Taken in through `aotlib.data`; that one function was 60 % of the work of making a sample of 512 px.
+Taken in through `aotlib.data`; ``python -m aotlib.bench.loader`` shows its part in making a sample.
 """
 
 import numpy as np
@@ -23,8 +23,6 @@ def adjust_hue(image_u8: Tensor, shift: float) -> Tensor:
 
     >>> adjust_hue(torch.tensor([255, 0, 0], dtype=torch.uint8).view(3, 1, 1), 1 / 3).flatten()
     tensor([  0, 255,   0], dtype=torch.uint8)
-
-    Taught in notebook 01.
     """
     if image_u8.dtype != torch.uint8 or image_u8.shape[0] != 3:
         raise ValueError(f"adjust_hue takes (3, H, W) in uint8, not {tuple(image_u8.shape)} in {image_u8.dtype}")

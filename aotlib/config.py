@@ -65,6 +65,8 @@ class TrainConfig:
                 check_choice(field.name, getattr(self, field.name), get_args(field.type))
         if self.mask_low > self.mask_high:
             raise ValueError(f"mask_low = {self.mask_low} is larger than mask_high = {self.mask_high}")
+        if not any(getattr(self, f"weight_{name}") for name in ("adv", "rec", "per", "sty")):
+            raise ValueError("all loss weights are 0: nothing would be learnt; give at least one of them")
         if self.size % 4:
             raise ValueError(f"size must be a multiple of 4, got {self.size}")
         counts = ("size", "width", "n_blocks", "batch", "steps", "n_samples", "log_every", "sample_every", "save_every")

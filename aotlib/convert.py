@@ -1,7 +1,4 @@
-r"""The command `aotlib shards`. Nothing here imports torch before it runs, so that help is answered at once.
-
-Taught in notebook 01.
-"""
+r"""The command `aotlib shards`. Nothing here imports torch before it runs, so that help is answered at once."""
 
 from pathlib import Path
 from typing import Annotated

@@ -20,7 +20,17 @@ from torchvision.transforms.v2 import functional as transforms
 
 from aotlib.colour import adjust_hue
 from aotlib.files import replacing
-from aotlib.images import TarMember, UnreadableImage, centred, find_images, image_size, read_image, to_float
+from aotlib.images import (
+    TarMember,
+    UnreadableImage,
+    centred,
+    common_folder,
+    find_images,
+    image_size,
+    name_of,
+    read_image,
+    to_float,
+)
 from aotlib.masks import MaskFile, irregular_mask, load_masks
 from aotlib.shards import ShardFiles, has_shards
 from aotlib.sources import DATASETS as DATASETS
@@ -53,7 +63,8 @@ class InpaintingDataset(Dataset):
             default; where the photograph is no larger than S, that enlarges up to 4.1 times and shows blur to
             the network as if it were the truth. From 0.3 on it is 2.1 times at most.
         min_side: files whose shorter side is smaller are set aside; by default S.
-        quarantine: CSV file (path, reason), written at the start and appended to; one file a data set.
+        quarantine: CSV file (path, reason), written at the start and appended to; one file a data set. What an
+            earlier run found damaged while decoding stays listed.
         cache_mb: decoded pictures kept in memory, MB in each worker process: a small data set is decoded once.
 
     Taught in notebook 01.
@@ -76,13 +87,15 @@ class InpaintingDataset(Dataset):
         self.size, self.seed, self.mask_ratio, self.augment, self.scale = size, seed, mask_ratio, augment, scale
         self.masks = load_masks(masks) if isinstance(masks, (str, Path)) else masks
         files = _listed(images)
-        self.root = images if isinstance(images, (str, Path)) else _common_folder(files)
+        self.root = images if isinstance(images, (str, Path)) else common_folder(files)
         self.quarantine = Path(quarantine) if quarantine else None
         self._kept, self._free_bytes = {}, cache_mb * 2**20
         self.files, self.quarantined = _sort_out(files, size if min_side is None else min_side)
         if self.quarantine:
             with replacing(self.quarantine) as temporary:
-                temporary.write_bytes(b"".join(_csv_row(*row) for row in [("path", "reason"), *self.quarantined]))
+                earlier = _still_there(self.quarantine, self.quarantined, self.files)
+                rows = [("path", "reason"), *self.quarantined, *earlier]
+                temporary.write_bytes(b"".join(_csv_row(*row) for row in rows))
         if not self.files:
             first = "".join(f"\n  {path}: {reason}" for path, reason in self.quarantined[:5])
             raise ValueError(f"none of the {len(files)} images can be used, first:{first}")
@@ -101,7 +114,7 @@ class InpaintingDataset(Dataset):
             )
         else:
             picture_u8 = centred(picture_u8, self.size)
-        name = path.member if isinstance(path, TarMember) else Path(os.path.relpath(path, self.root)).as_posix()
+        name = name_of(path, self.root)
         return dict(image=to_float(picture_u8), mask=self._mask(epoch, index), name=name, index=index)
 
     def _read(self, index: int) -> tuple[Path | TarMember, Tensor]:
@@ -179,12 +192,15 @@ def _too_small(side: int, wanted: int) -> str:
     return f"too small: the shorter side has {side} px, wanted {wanted}"
 
 
-def _common_folder(files: list[Path] | ShardFiles) -> str | None:
-    if not len(files):
-        raise ValueError("the list of images is empty")
-    if any(isinstance(file, TarMember) for file in files[:1]):
-        return None  # members of shards know their names
-    return os.path.commonpath([file.absolute().parent for file in files])
+def _still_there(path: Path, known: list[tuple], files: list[Path] | ShardFiles) -> list[tuple[str, str]]:
+    """Rows of an earlier list about `files`, without the `known`: those were found damaged while they were decoded."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [tuple(row) for row in list(csv.reader(file))[1:]]
+    listed = {row[0] for row in rows} - {str(path) for path, _ in known}
+    here = {name for file in files if (name := str(file)) in listed} if listed else set()
+    return [row for row in dict.fromkeys(rows) if row[0] in here]
 
 
 def _csv_row(*cells: str | Path) -> bytes:

@@ -3,7 +3,6 @@ r"""Judging fills: the same photographs, each with one mask of every bucket, for
 Notebook 06 and the card of the demo weights (``data/build_weights.py``) are measured by it.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from aotlib import metrics
 from aotlib.fid import frechet_distance, inception_features
-from aotlib.images import centred, read_image, to_float, to_uint8
+from aotlib.images import centred, common_folder, name_of, read_image, to_float, to_uint8
 from aotlib.masks import BUCKETS, MaskFile, bucket_of, composite, irregular_mask
 from aotlib.model import Generator
 
@@ -77,11 +76,11 @@ def cases(
 
     Taught in notebook 06.
     """
-    name, root = bucket_of(sum(bucket) / 2), os.path.commonpath([Path(path).absolute().parent for path in files])
+    name, root = bucket_of(sum(bucket) / 2), common_folder(files)
     drawn = mask_files(masks, size, bucket, seed) if masks else drawn_masks(size, bucket, seed)
     for path, mask in zip(files, drawn, strict=False):  # masks never end
         picture_u8 = centred(torch.from_numpy(read_image(path)).permute(2, 0, 1), size)
-        yield Case(Path(os.path.relpath(path, root)).as_posix(), name, picture_u8, mask)
+        yield Case(name_of(path, root), name, picture_u8, mask)
 
 
 def drawn_masks(size: int, bucket: tuple[float, float], seed: int) -> Iterator[Tensor]:

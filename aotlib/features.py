@@ -131,13 +131,17 @@ def conv3_features() -> FeatureNet:
 
 def random_features(seed: int, width: int) -> FeatureNet:
     r"""VGG19 up to relu3_4 with He-normal weights from `seed`: layers keep the size of their activations."""
-    layers = vgg_layers("relu3_4", width)
-    rng = torch.Generator().manual_seed(seed)
+    return FeatureNet(seeded_layers("relu3_4", width, seed), "random" if width == 64 else f"random, {width} wide")
+
+
+def seeded_layers(last: str, width: int = 64, seed: int = 0) -> nn.Sequential:
+    r"""VGG19's layers up to `last`, frozen, with He-normal weights; a shorter one begins with the same weights."""
+    layers, rng = vgg_layers(last, width), torch.Generator().manual_seed(seed)
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=rng)
             nn.init.zeros_(layer.bias)
-    return FeatureNet(layers, "random" if width == 64 else f"random, {width} wide")
+    return layers.eval().requires_grad_(False)
 
 
 def vgg_layers(last: str, width: int = 64) -> nn.Sequential:

@@ -1,4 +1,4 @@
-r"""Writing a file whole or not at all. Nothing here imports more than the standard library.
+r"""Writing a file whole or not at all, and alone. Nothing here imports what takes long to import.
 
 Taught in notebook 05.
 """
@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 INDEX, FIRST_SHARD = "index.json", "shard-000000.tar"  # the names by which a folder of shards is known
 
@@ -38,3 +40,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_writer(folder: Path, name: str = ".lock") -> Iterator[None]:
+    r"""Nobody else writes to `folder` meanwhile; the system frees it however this process ends, kill -9 included."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / name, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RuntimeError(f"another process is writing to {folder}; wait for its end, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def size_of(path: str | Path) -> int:
+    r"""Bytes of a file; 0 where there is none: what is not there is refused when it is to be read."""
+    return os.path.getsize(path) if os.path.isfile(path) else 0

@@ -29,10 +29,8 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     r"""Whether the processor itself multiplies bfloat16 numbers (a GPU since Ampere; AMX or AVX512-BF16)."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    if hasattr(torch.cpu, "get_capabilities"):
-        found = torch.cpu.get_capabilities()
-        return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:

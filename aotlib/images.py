@@ -7,7 +7,7 @@ such names end in `_u8`.
 import functools
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +204,20 @@ def to_uint8(image: Tensor) -> Tensor:
     if image.isnan().any():
         raise ValueError(f"the image holds {int(image.isnan().sum())} NaN; the network that made it has diverged")
     return ((image.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def common_folder(files: Sequence[Path | TarMember]) -> str | None:
+    r"""The folder that all the files lie below; None for members of shards, which know their names."""
+    if not len(files):
+        raise ValueError("the list of images is empty")
+    if isinstance(files[0], TarMember):
+        return None
+    return os.path.commonpath([file.absolute().parent for file in files])
+
+
+def name_of(file: Path | TarMember, root: str | Path | None) -> str:
+    r"""The name of a picture below `root`, with ``/`` on every system; of a member of a shard its own."""
+    return file.member if isinstance(file, TarMember) else Path(os.path.relpath(file, root)).as_posix()
 
 
 def centred(picture_u8: Tensor, size: int) -> Tensor:

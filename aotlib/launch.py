@@ -4,6 +4,7 @@ r"""A training run as a job: one writer, a progress display, several processes w
 """
 
 import dataclasses
+import json
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from aotlib import profiles, records
 from aotlib.config import TrainConfig
 from aotlib.distributed import find_group
+from aotlib.files import only_writer
 from aotlib.stopping import Stopping
 from aotlib.trainlog import draw_losses, line, read_log
 
@@ -138,10 +140,8 @@ def _pass_on(run_dir: Path, known: int, report: Callable[[dict], None] | None) -
 
 def run(config: TrainConfig, run_dir: Path | None = None) -> None:
     r"""Train from the command line: lock the folder, show progress, leave ``losses.png`` and ``record.json``."""
-    from aotlib import runs
-
     root, started, leads = profiles.find_root(), time.time(), find_group().leads
-    if run_dir is None:  # a name that longer runs, other devices and other numbers of workers share
+    if run_dir is None:  # a name that longer runs and other numbers of workers share
         named = config.decides() | {"data_dir": config.data_dir, "start_from": config.start_from}
         run_dir = root / "results" / "train" / profiles.training_run(named, root)
     if not leads or os.environ.get(HELD):  # the process that started torchrun holds the folder and writes the record
@@ -149,12 +149,19 @@ def run(config: TrainConfig, run_dir: Path | None = None) -> None:
         return
     print(f"training in {run_dir}", flush=True)
     progress = Progress(config)
-    with runs.only_writer(run_dir):
+    with only_writer(run_dir):
         try:
             last = start(config, run_dir, progress)
         finally:
             progress.close()
-        _finish(config, run_dir, last, time.time() - started)
+        if not _recorded(run_dir, last):
+            _finish(config, run_dir, last, time.time() - started)
+
+
+def _recorded(run_dir: Path, last: dict) -> bool:
+    r"""Whether the record that is there is about this end of the run; then nothing was done now."""
+    path = run_dir / "record.json"
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["metrics"] == last
 
 
 def _finish(config: TrainConfig, run_dir: Path, last: dict, seconds: float) -> None:

@@ -6,6 +6,7 @@ Nothing here imports torch: Snakemake reads this module each time. Taught in not
 import ast
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from aotlib.choices import nearest
 from aotlib.records import data_folder, fingerprint
 
 TRAINING = "05_training"
+FOLDERS = ("data", "masks")  # parameters that may name a folder; those whose names end in _dir always do
 # What decides the weights besides the parameters: a run by other code gets another folder. A test holds this list
 # against the imports of train.py.
 TRAINING_CODE = ("blocks", "config", "data", "distributed", "features", "hardware", "images", "losses", "masks")
@@ -146,8 +148,8 @@ def code_digest(folder: str | Path, modules: Iterable[str] = TRAINING_CODE) -> s
 def run_name(parameters: dict, *, code: str = "", data: str = "") -> str:
     r"""A folder name that two runs share only if parameters, code and data are the same: method-data-seed-digest.
 
-    Folders (names that end in ``_dir``) do not count, so that the name is the same on every machine; what is in them
-    does, through `data`, a fingerprint.
+    Where a folder lies does not count, so that the name is the same on every machine; what is in it does, through
+    `data`, a fingerprint.
 
     >>> run_name({"seed": 0, "lr": 1e-4, "data_dir": "/home/ada/photos"})
     'aotgan-photos-s0-7cf6a870'
@@ -155,6 +157,7 @@ def run_name(parameters: dict, *, code: str = "", data: str = "") -> str:
     Taught in notebook 05.
     """
     counted = {key: value for key, value in parameters.items() if not key.endswith("_dir")}
+    counted |= {key: Path(counted[key]).name for key in FOLDERS if os.path.isabs(counted.get(key) or "")}
     text = json.dumps([counted, code, data], sort_keys=True)
     method = parameters.get("method", "aotgan")
     where = Path(parameters.get("data") or parameters.get("data_dir", "")).name or "data"
@@ -177,7 +180,9 @@ def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
         if fixed := {"out_dir", "run_dir"} & given.keys():
             raise ValueError(f"profiles/{profile}.yaml: {name}: {', '.join(sorted(fixed))} is not a profile's to set")
         parameters = checked_parameters(notebook, given)
-        for key in [key for key, value in parameters.items() if key.endswith("_dir") and value]:
+        folders = [key for key, value in parameters.items() if key.endswith("_dir") and value]
+        folders += [key for key in FOLDERS if (value := parameters.get(key)) and (notebook.parent / value).is_dir()]
+        for key in folders:
             parameters[key] = str((notebook.parent / parameters[key]).resolve())
         out_dir = results / "training" / training_run(parameters, root) if name == TRAINING else results / name
         if "run_dir" in parameters:
@@ -193,6 +198,6 @@ def training_run(parameters: dict, root: Path) -> str:
 
     Taught in notebook 05.
     """
-    folder = data_folder(parameters)
-    found = fingerprint(folder) if folder else None
-    return run_name(parameters, code=code_digest(root / "aotlib"), data=found["sha256"] if found else "")
+    found = [fingerprint(folder) for folder in (data_folder(parameters), parameters.get("masks")) if folder]
+    data = " ".join(content["sha256"] for content in found if content)
+    return run_name(parameters, code=code_digest(root / "aotlib"), data=data)

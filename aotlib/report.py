@@ -100,8 +100,17 @@ def keep_reference(profile: str, root: Path) -> Path:
     r"""``results/reference`` holds what the README shows of a profile: two figures, the result table, and its records.
 
     Folders are left out of the records: they are of one machine. Taught in notebook 06.
+
+    Raises:
+        ValueError: for results of code that is in no commit: nobody could make them again.
     """
     jobs, folder = profiles.plan(profile, root), root / "results" / "reference"
+    found = {
+        name: json.loads((jobs[name].out_dir / "record.json").read_text(encoding="utf-8"))
+        for name in (profiles.TRAINING, "06_evaluation")
+    }
+    if changed := [name for name, content in found.items() if content["dirty"]]:
+        raise ValueError(f"{', '.join(changed)}: made by files that are in no commit; commit them and run it again")
     for name, figure in (("03_discriminator", "targets"), ("06_evaluation", "filled")):
         image = Image.open(jobs[name].out_dir / "figures" / f"{figure}.png").convert("RGB")
         image.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
@@ -110,8 +119,7 @@ def keep_reference(profile: str, root: Path) -> Path:
     for name in ("buckets.csv", "buckets.md", "summary.md"):
         with replacing(folder / name) as temporary:
             temporary.write_bytes((jobs["06_evaluation"].out_dir / "tables" / name).read_bytes())
-    for name in (profiles.TRAINING, "06_evaluation"):
-        content = json.loads((jobs[name].out_dir / "record.json").read_text(encoding="utf-8"))
+    for name, content in found.items():
         content["parameters"] = {k: v for k, v in content["parameters"].items() if not k.endswith("_dir")}
         write_json(folder / f"{name}.record.json", {"profile": profile} | content)
     return folder

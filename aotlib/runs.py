@@ -15,14 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from aotlib.files import only_writer
 from aotlib.profiles import checked_parameters, load_profile, plan, run_name
 from aotlib.records import data_folder, fingerprint, finish, record, write_json
 from aotlib.stopping import passing_on
 
 __all__ = ["NotebookFailed", "fingerprint", "finish", "load_profile", "plan", "record", "run_name", "run_notebook"]
-__all__ += ["only_writer", "private_kernel", "write_json"]
+__all__ += ["private_kernel", "write_json"]
 
 
 class NotebookFailed(RuntimeError):
@@ -69,21 +68,6 @@ def run_notebook(
         os.replace(out_dir / f"running-{source.name}", out_dir / source.name)
         write_json(out_dir / "record.json", content)
     return content
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    r"""Nobody else writes to `folder` meanwhile; the system frees it however this process ends, kill -9 included."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RuntimeError(f"another process is writing to {folder}; wait for its end, or stop it") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _clear(out_dir: Path, name: str) -> None:

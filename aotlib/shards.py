@@ -20,7 +20,7 @@ from typing import overload
 import numpy as np
 from tqdm import tqdm
 
-from aotlib.files import FIRST_SHARD, INDEX, replacing
+from aotlib.files import FIRST_SHARD, INDEX, replacing, size_of
 from aotlib.images import TarMember, UnreadableImage, _shard, image_size
 
 COLUMNS = ("offset", "n_bytes", "height", "width")
@@ -29,7 +29,7 @@ COLUMNS = ("offset", "n_bytes", "height", "width")
 class ShardFiles(Sequence):
     r"""The pictures of a folder of shards, as a list of `TarMember`, without opening any of them.
 
-    Kept as arrays, some 80 bytes a picture instead of some 400, and memory that reading processes go on sharing:
+    Kept as arrays: a fraction of the memory, and memory that reading processes go on sharing:
     a Python object is written to whenever it is looked at, and then copied for each process.
 
     Args:
@@ -37,8 +37,6 @@ class ShardFiles(Sequence):
 
     Raises:
         ValueError: when the folder is no finished conversion, or a shard has another size than its index says.
-
-    Taught in notebook 01.
     """
 
     def __init__(self, folder: str | Path):
@@ -50,8 +48,12 @@ class ShardFiles(Sequence):
         self.shards = [folder / entry["url"] for entry in listed]
         parts = [_read_part(shard) for shard in self.shards]
         for shard, part, entry in zip(self.shards, parts, listed, strict=True):
+            if part is None:
+                raise ValueError(
+                    f"{shard.with_suffix('.json')} is missing; copy it again, or run the same `aotlib shards`"
+                )
             found = shard.stat().st_size if shard.is_file() else 0
-            if not found == entry["filesize"] == (part or {}).get("filesize"):
+            if not found == entry["filesize"] == part["filesize"]:
                 told = f"{shard} has {found} bytes; {INDEX} says {entry['filesize']}"
                 raise ValueError(f"{told}. Damaged, or copied in part? Copy it again, or run the same `aotlib shards`")
         counts = [len(part["member"]) for part in parts]
@@ -104,14 +106,12 @@ def write_shards(files: Sequence[Path], out_dir: str | Path, *, split: str, max_
 
     Returns:
         dict(folder, shards, written, samples, bytes, refused): `refused` has (name, reason) of what was left out.
-
-    Taught in notebook 01.
     """
     files = [Path(file).absolute() for file in files]
     if not files or max_mb <= 0:
         raise ValueError(f"write_shards takes at least one file and max_mb > 0; got {len(files)} files, {max_mb} MB")
     folder, root = Path(out_dir, split), os.path.commonpath([file.parent for file in files])
-    plan = _plan([(file, _size(file)) for file in files], max_mb * 10**6)
+    plan = _plan([(file, size_of(file)) for file in files], max_mb * 10**6)
     _refuse_others(folder, len(plan))
     parts, written, first = [], 0, 0
     for number, group in enumerate(tqdm(plan, desc="shards", unit="shard", disable=None)):
@@ -185,10 +185,6 @@ def _write_tar(tar: Path, names: list[tuple[Path, str]], first: int) -> dict:
             part["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
         part["filesize"] = temporary.stat().st_size
     return part
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.is_file() else 0  # what is not there is refused when it is to be read
 
 
 def _digest(rows: list[tuple[str, int]]) -> str:

@@ -39,7 +39,7 @@ class State:
         step: steps made.
         skipped: of them, those whose losses were not finite and that changed no weight.
         sums: of the losses since the last line of the log, by name.
-        best: step and score of the best generator so far.
+        best: step and score of the best generator so far, and a digest of what was looked at.
         calls: how the networks are called in training; they may be compiled, or share their gradients.
     """
 
@@ -52,7 +52,7 @@ class State:
     step: int = 0
     skipped: int = 0
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
-    best: dict[str, float] = dataclasses.field(default_factory=dict)
+    best: dict[str, float | str] = dataclasses.field(default_factory=dict)
 
     def parts(self) -> dict:
         r"""What has a ``state_dict``, by name."""
@@ -153,7 +153,7 @@ def generator_gradients(
     """
     x, m = batch["image"], batch["mask"]
     state.discriminator.eval().requires_grad_(False)  # no gradient of L leaks into D, nor does its spectral norm move
-    with_features = config.weight_per or config.weight_sty
+    with_features = bool(config.weight_per or config.weight_sty)
     with autocast(state.calls.device, state.calls.dtype):
         prediction = state.calls.generate(x, m).float()
         z = composite(prediction, x, m)
@@ -164,9 +164,12 @@ def generator_gradients(
             fake = features(seen)
         if config.weight_adv:
             scores = state.calls.judge(z)
-    parts = {"rec": losses.l1(prediction, x)}
-    if with_features:
+    parts = {}
+    if config.weight_rec:
+        parts["rec"] = losses.l1(prediction, x)
+    if config.weight_per:
         parts["per"] = losses.perceptual(fake, real, features.perceptual_taps)
+    if config.weight_sty:
         parts["sty"] = losses.style(fake, real, features.style_taps, config.recipe)
     if config.weight_adv:
         parts["adv"] = losses.generator_loss(scores, m, config.design)
@@ -204,5 +207,6 @@ def check_finite(state: State, values: dict[str, Tensor]) -> None:
     bad = ~torch.stack([value.float() for value in found]).isfinite().all()
     if any_of(bad, state.calls.group, state.calls.device):
         plain = {name: value.item() for name, value in values.items()}
-        names = [name for name, value in plain.items() if not math.isfinite(value)] or ["a gradient"]
+        names = [name for name, value in plain.items() if not math.isfinite(value)]
+        names = names or ["a gradient" if bad else "a loss or gradient of another process"]
         raise NotFinite(f"{', '.join(names)} is not finite in step {state.step + 1}", plain)

@@ -8,7 +8,8 @@ from types import FrameType
 
 import psutil
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C or a notebook's stop button; a cluster's "your time is over"
+# Ctrl-C or a notebook's stop button; a cluster's "your time is over"; a terminal that was closed
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class Stopped(RuntimeError):
@@ -20,7 +21,9 @@ class Stopped(RuntimeError):
 
 
 class Stopping:
-    r"""Inside ``with``, SIGINT and SIGTERM only set `number`; a second Ctrl-C acts as it always does.
+    r"""Inside ``with``, SIGINT, SIGTERM and SIGHUP only set `number`; a second Ctrl-C acts as it always does.
+
+    A signal that is ignored, as ``nohup`` wants SIGHUP to be, stays so.
 
     A second SIGTERM does not: a cluster sends it to every process of a job, and each passes it on to those it started.
     Outside the main thread, where Python allows no handlers, signals act as they always do.
@@ -32,7 +35,8 @@ class Stopping:
 
     def __enter__(self) -> "Stopping":
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self.note) for number in SIGNALS}
+            heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self.before = {number: signal.signal(number, self.note) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:

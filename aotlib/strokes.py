@@ -61,7 +61,7 @@ def _wanted_pixels(n_pixels: int, ratio: float | tuple[float, float], rng: np.ra
 
 def _nearest(pixels: np.ndarray, start: tuple[float, float], count: int) -> np.ndarray:
     """The `count` set pixels nearest to start; equal distances in reading order, so that every machine agrees."""
-    places = np.flatnonzero(pixels)  # a third of the time of np.nonzero, which finds the same in the same order
+    places = np.flatnonzero(pixels)  # faster than np.nonzero, which finds the same in the same order
     rows, columns = np.divmod(places, pixels.shape[1])
     distance = (columns - int(start[0])) ** 2 + (rows - int(start[1])) ** 2
     limit = np.partition(distance, count - 1)[count - 1]

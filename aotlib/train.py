@@ -8,6 +8,7 @@ of threads; on a GPU up to rounding, for torch has no repeatable form of some op
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import torch
@@ -19,12 +20,13 @@ from aotlib.config import TrainConfig
 from aotlib.data import InpaintingDataset, SampleOrder, dataset_files
 from aotlib.distributed import Group, Share
 from aotlib.features import load_features
+from aotlib.files import only_writer
 from aotlib.hardware import leave_cores_to, pick_device, pick_layout, set_determinism
 from aotlib.records import write_json
 from aotlib.step import NotFinite, build, training_step
 from aotlib.stopping import Stopping, deaf
 from aotlib.trainlog import Log, read_log
-from aotlib.validation import held_out, is_better, look
+from aotlib.validation import digest_of, held_out, is_better, look
 from aotlib.weights import save_weights
 
 SKIPS_IN_A_ROW = 20  # more of them, and it is no accident
@@ -57,8 +59,9 @@ def train(config: TrainConfig, run_dir: str | Path, report: Callable[[dict], Non
     try:
         set_determinism(config.deterministic, device)
         leave_cores_to(config.workers, device, group.size)
-        with Stopping() as stopping:
-            Run(config, run_dir, device, group, report).go_on(stopping)
+        alone = only_writer(run_dir, ".lock-training") if group.leads else nullcontext()
+        with alone, Stopping() as stopping, closing(Run(config, run_dir, device, group, report)) as run:
+            run.go_on(stopping)
         distributed.wait_for_all(group)
     finally:
         distributed.leave()
@@ -89,20 +92,24 @@ class Run:
                 f"the processes found different states in {run_dir / 'state'}; it must be one shared folder"
             )
         self.watch = held_out(config, device) if group.leads else {}
+        self.watched = digest_of(self.watch)
+        if self.state.best.get("watched") != self.watched:  # a score on other pictures says nothing
+            self.state.best = {}
         self.log = Log(run_dir, after=self.state.step, report=report) if group.leads else None
-        self.skips = 0
+        self.skips, self.batches = 0, None
 
     def go_on(self, stopping: Stopping) -> None:
         r"""Make the steps that are left, and write what is due after each."""
         config, state = self.config, self.state
-        batches = training_batches(config, state.step, self.device, self.run_dir, self.group)
+        self.batches = training_batches(config, state.step, self.device, self.run_dir, self.group)
+        done_before = state.step == config.steps
         while state.step < config.steps:
             if distributed.any_of(bool(stopping.number), self.group, self.device):
                 self.stop(stopping)
             try:
-                batch = next(batches)
+                batch = next(self.batches)
             except RuntimeError:
-                if stopping.number:  # the signal has ended the reading processes, too
+                if stopping.number and self.group.size == 1:  # the signal has ended the reading processes, too
                     self.stop(stopping)
                 raise
             self.step(batch)
@@ -110,9 +117,15 @@ class Run:
                 self.write_line()
             if state.step % config.save_every == 0 or state.step == config.steps:
                 self.save()
+        if self.log and not (done_before and (self.run_dir / "generator_ema.safetensors").is_file()):
+            save_networks(state, self.run_dir, self.features.name)
+
+    def close(self) -> None:
+        r"""End the reading processes and the log: a notebook keeps an interrupted run alive with its traceback."""
+        if self.batches:
+            self.batches.close()
         if self.log:
             self.log.board.close()
-            save_networks(state, self.run_dir, self.features.name)
 
     def step(self, batch: dict) -> None:
         state = self.state
@@ -133,9 +146,10 @@ class Run:
         if self.config.on_bad_loss == "skip" and self.skips <= SKIPS_IN_A_ROW:
             return
         names = distributed.collect(batch["name"], self.group)
+        told = ", ".join(f"{name} {value!r}" for name, value in error.values.items())  # JSON knows no infinity
+        losses = distributed.collect([told], self.group)
         if self.group.leads:
-            losses = {name: repr(value) for name, value in error.values.items()}  # JSON knows no infinity
-            found = {"step": self.state.step + 1, "files": names, "losses": losses}
+            found = {"step": self.state.step + 1, "files": names, "losses": losses}  # a text a process
             write_json(self.run_dir / "bad_step.json", found)
         self.save()
         row = f" for the {self.skips}th time in a row" if self.skips > 1 else ""
@@ -161,7 +175,7 @@ class Run:
             scores, picture = look(state.average.module, self.watch, path)
             row |= scores
             if is_better(scores, state.best, config.best_by):
-                state.best = {"step": state.step} | scores
+                state.best = {"step": state.step, "watched": self.watched} | scores
                 best = card_of(state, self.features.name) | {config.best_by: str(scores[config.best_by])}
                 save_weights(state.average.module.state_dict(), self.run_dir / "generator_best.safetensors", best)
         self.log.add(state.step, row, batch=config.batch, picture=picture)
@@ -192,8 +206,10 @@ def training_batches(
     """
     files = dataset_files(config.data, config.data_dir, "train")
     where = {"masks": config.masks} if config.masks else {"mask_ratio": (config.mask_low, config.mask_high)}
-    where |= {"quarantine": run_dir / "quarantine.csv"} if group.leads else {}
+    listed = run_dir / "quarantine.csv"
+    where |= {"quarantine": listed} if group.leads else {}
     dataset = InpaintingDataset(files, size=config.size, seed=config.seed, scale=(config.crop_low, 1.0), **where)
+    dataset.quarantine = listed  # one process begins the list, all add to it
     order = SampleOrder(len(dataset), seed=config.seed, start=step * config.batch)
     loader = DataLoader(
         dataset,

@@ -33,6 +33,7 @@ class Log:
         self.path, self.report = run_dir / "log.jsonl", report
         self.last, self.started = after, time.perf_counter()
         kept = [row for row in read_log(run_dir) if row["step"] <= after]
+        self.seconds = kept[-1].get("seconds", 0.0) if kept else 0.0  # of training, over all sessions
         with replacing(self.path) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self.board = SummaryWriter(run_dir / "tensorboard", purge_step=after + 1)
@@ -40,7 +41,9 @@ class Log:
     def add(self, step: int, row: dict[str, float], batch: int, picture: Tensor | None = None) -> None:
         r"""Add a row of means, with the rate since the last, and the held-out fills (3, H, W) in [0, 1] if any."""
         now = time.perf_counter()
-        row = {"step": step} | row | {"images_per_s": batch * (step - self.last) / (now - self.started)}
+        took = now - self.started
+        self.seconds += took
+        row = {"step": step} | row | {"images_per_s": batch * (step - self.last) / took, "seconds": self.seconds}
         self.last, self.started = step, now
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -82,7 +85,7 @@ def line(row: dict, steps: int, batch: int) -> str:
     'step 100/1000  rec 0.1235  8.0 images/s  15 min left'
     """
     left = (steps - row["step"]) * batch / row["images_per_s"]
-    shown = [f"{name} {value:.4g}" for name, value in row.items() if name not in ("step", "images_per_s")]
+    shown = [f"{name} {value:.4g}" for name, value in row.items() if name not in ("step", "images_per_s", "seconds")]
     ends = [f"{row['images_per_s']:.1f} images/s", f"{duration(left)} left"] if left else []
     return "  ".join([f"step {row['step']}/{steps}", *shown, *ends])
 

@@ -6,6 +6,7 @@ the validation split. The weights with the lowest mean absolute error inside the
 notebook 05.
 """
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -38,6 +39,11 @@ def held_out(config: TrainConfig, device: torch.device) -> dict[str, Tensor]:
     return {key: batch[key].to(device) for key in ("image", "mask")}
 
 
+def digest_of(watch: dict[str, Tensor]) -> str:
+    r"""A number that changes with any picture or mask of `watch`."""
+    return hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in watch.values())).hexdigest()[:16]
+
+
 @torch.no_grad()
 def look(generator: Generator, watch: dict[str, Tensor], path: Path) -> tuple[dict[str, float], Tensor]:
     r"""Fill the held-out pictures and save them as one row.
@@ -54,7 +60,7 @@ def look(generator: Generator, watch: dict[str, Tensor], path: Path) -> tuple[di
     return {f"val_{name}": scores[name].mean().item() for name in ("psnr", "hole_l1")}, row
 
 
-def is_better(scores: dict[str, float], best: dict[str, float], by: str) -> bool:
+def is_better(scores: dict[str, float], best: dict[str, float | str], by: str) -> bool:
     r"""Whether `scores` beat `best`, which is empty at first.
 
     >>> is_better({"val_psnr": 21.0}, {"step": 10, "val_psnr": 21.0}, "val_psnr")

@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 
 from aotlib import figures, records
 from aotlib.classical import CLASSICAL
-from aotlib.config import TrainConfig
 from aotlib.evaluate import judge, network_fill
 from aotlib.fid import load_inception
 from aotlib.files import replacing
@@ -30,7 +29,7 @@ from aotlib.weights import load_generator, read_card, save_weights
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 NAME = "aotgan_demo"
-PLACES = ("data", "masks")  # parameters that name folders of the machine that trained; the card says it in words
+PLACES = ("data", "data_dir", "masks", "start_from")  # of the machine that trained; the card says it in words
 
 
 def main() -> None:
@@ -68,10 +67,13 @@ def write_card(path: Path, options: argparse.Namespace, n_pictures: int) -> None
     stages = []
     for run in options.runs:
         record = json.loads((run / "record.json").read_text(encoding="utf-8"))
-        config = TrainConfig(**record["parameters"])
-        kept = {name: value for name, value in config.decides().items() if name not in PLACES} | {"steps": config.steps}
-        rows = [{k: row[k] for k in ("step", "rec", "val_psnr", "val_hole_l1") if k in row} for row in read_log(run)]
-        about = {name: record[name] for name in ("device", "features", "commit", "versions", "metrics")}
+        kept = {name: value for name, value in record["parameters"].items() if name not in PLACES}
+        log = read_log(run)
+        rows = [{k: row[k] for k in ("step", "rec", "val_psnr", "val_hole_l1") if k in row} for row in log]
+        about = {name: record.get(name) for name in ("device", "ran", "features", "commit", "versions", "metrics")}
+        steps = [b["step"] - a["step"] for a, b in zip([{"step": 0}, *log], log, strict=False)]
+        seconds = [n * kept["batch"] / row["images_per_s"] for n, row in zip(steps, log, strict=True)]
+        about["hours"] = round(sum(seconds) / 3600, 2)
         n_lines = max(1, len(rows) // 25)
         stages.append({"parameters": kept, "curve": rows[n_lines - 1 :: n_lines]} | about)
     card = {
@@ -106,7 +108,8 @@ def text_of(card: dict) -> str:
         losses = ", ".join(f"{name} {p[f'weight_{name}']:g}" for name in ("rec", "per", "sty", "adv"))
         lines.append(
             f"{number}. {p['steps']:,} steps of {p['batch']} crops of {p['size']} px, learning rate {p['lr']:g}, "
-            f"loss weights {losses}; feature network {stage['features']}; {stage['device']}."
+            f"loss weights {losses}; feature network {stage['features']}; {stage['device']}, {stage['hours']:.1f} hours"
+            f"{', from the weights of the stage before' if number > 1 else ''}."
         )
     where = card["measured_on"]
     lines += [

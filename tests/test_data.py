@@ -199,6 +199,8 @@ def test_a_file_that_breaks_while_decoding_is_replaced_by_the_next(folder, tmp_p
     header, *bad = rows(tmp_path / "bad.csv")
     assert {Path(path).name for path, _ in bad} == {"2.png", "4.png"} and all("truncated" in why for _, why in bad)
     assert len(bad) <= 2 * max(1, n_workers)  # once a process
+    InpaintingDataset(folder, size=32, seed=0, quarantine=tmp_path / "bad.csv")  # as after a stop
+    assert {tuple(row) for row in rows(tmp_path / "bad.csv")[1:]} == {tuple(row) for row in bad}
 
 
 def test_the_last_file_is_replaced_by_the_first(folder):

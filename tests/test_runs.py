@@ -12,6 +12,7 @@ import torch
 from conftest import ROOT
 
 from aotlib import profiles, records, runs
+from aotlib.files import only_writer
 
 WHERE = (
     'out_dir = "out"\ndata_dir = "data"\nseed = 3\nlr = 0.5\nrates = [1, 2]\nname = "a"\nfast = False\nlimit = None\n'
@@ -253,12 +254,12 @@ def _imports(path):
 
 
 def test_a_folder_has_one_writer(tmp_path):
-    with runs.only_writer(tmp_path / "a"):
-        with pytest.raises(RuntimeError, match="another process is writing to"), runs.only_writer(tmp_path / "a"):
+    with only_writer(tmp_path / "a"):
+        with pytest.raises(RuntimeError, match="another process is writing to"), only_writer(tmp_path / "a"):
             pass
-        with runs.only_writer(tmp_path / "b"):
+        with only_writer(tmp_path / "b"):
             pass
-    with runs.only_writer(tmp_path / "a"):
+    with only_writer(tmp_path / "a"):
         pass
 
 

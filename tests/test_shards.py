@@ -183,6 +183,13 @@ def test_a_damaged_shard_is_named(files, tmp_path):
         ShardFiles(folder)
 
 
+def test_a_lost_index_of_a_shard_is_named(files, tmp_path):
+    write_shards(files, tmp_path, split="train")
+    (tmp_path / "train" / "shard-000000.json").unlink()
+    with pytest.raises(ValueError, match="shard-000000.json is missing; copy it again"):
+        ShardFiles(tmp_path / "train")
+
+
 def test_small_pictures_are_set_aside_by_the_index(files, tmp_path):
     write_image(np.zeros((20, 30, 3), np.uint8), tmp_path / "train" / "a" / "00.png")
     files = find_images(tmp_path / "train")

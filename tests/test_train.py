@@ -201,6 +201,7 @@ def test_a_cut_off_last_line_of_the_log_is_left_out(tmp_path):
     ({"recipe": "papr"}, "recipe must be"),
     ({"design": "smgan"}, "design must be"),
     ({"steps": 3, "log_every": 2}, "multiple"),
+    ({"weight_adv": 0, "weight_rec": 0, "weight_per": 0, "weight_sty": 0}, "all loss weights are 0"),
 ])  # fmt: skip
 def test_bad_configurations_are_refused(change, message):
     with pytest.raises(ValueError, match=message):

@@ -1,8 +1,9 @@
 r"""How many samples a second the data set delivers, and where the time of one goes.
 
-`python -m aotlib.bench.loader FOLDER ...` prints the table for your machine. Taught in notebook 01.
+`python -m aotlib.bench.loader FOLDER ...` prints the table for your machine.
 """
 
+import inspect
 import itertools
 import os
 import sys
@@ -20,6 +21,9 @@ from aotlib import colour, data, hardware
 from aotlib.images import read_image, to_float
 from aotlib.masks import MaskFile, irregular_mask
 from aotlib.shards import ShardFiles
+
+DEFAULTS = {name: field.default for name, field in inspect.signature(data.InpaintingDataset).parameters.items()}
+SCALE, RATIO = DEFAULTS["scale"], DEFAULTS["mask_ratio"]
 
 
 def loader_rate(
@@ -47,8 +51,6 @@ def loader_rate(
     Returns:
         dict(size, workers, batch, shards, masks, cold, images, seconds, rate, core_ms): rate in images/s by the clock;
         core_ms is the processor time of an image in all processes, which neighbours on a busy machine change little.
-
-    Taught in notebook 01.
     """
     dataset = data.InpaintingDataset(files, size=size, seed=0, masks=masks, min_side=1, cache_mb=0)
     if cold:
@@ -89,8 +91,6 @@ def stage_times(files: Sequence[Path] | ShardFiles, size: int, n_images: int = 6
     r"""Processor time of each stage of an augmented sample, ms: the mean of `n_images`, after as many unmeasured.
 
     Processor time, not time by the clock, so that neighbours on a busy machine count little.
-
-    Taught in notebook 01.
     """
     total: dict[str, float] = {}
 
@@ -105,13 +105,14 @@ def stage_times(files: Sequence[Path] | ShardFiles, size: int, n_images: int = 6
             total.clear()
         rng = np.random.default_rng(number)
         picture = torch.from_numpy(timed("decode", read_image, files[number % len(files)])).permute(2, 0, 1)
-        crop = data._random_crop(*picture.shape[1:], (0.3, 1.0), rng)
+        crop = data._random_crop(*picture.shape[1:], SCALE, rng)
         picture = timed("crop and resize", transforms.resized_crop, picture, *crop, [size, size], antialias=True)
         for stage in ("brightness", "contrast", "saturation"):
-            picture = timed(stage, getattr(transforms, f"adjust_{stage}"), picture, rng.uniform(0.95, 1.05))
-        picture = timed("hue", colour.adjust_hue, picture, rng.uniform(-0.05, 0.05))
+            factor = rng.uniform(1 - data.JITTER, 1 + data.JITTER)
+            picture = timed(stage, getattr(transforms, f"adjust_{stage}"), picture, factor)
+        picture = timed("hue", colour.adjust_hue, picture, rng.uniform(-data.JITTER, data.JITTER))
         timed("to float", to_float, picture)
-        timed("draw the mask", irregular_mask, size, (0.01, 0.5), seed=0, index=number)
+        timed("draw the mask", irregular_mask, size, RATIO, seed=0, index=number)
     return {stage: round(1000 * seconds / n_images, 2) for stage, seconds in total.items()}
 
 

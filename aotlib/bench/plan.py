@@ -10,6 +10,7 @@ import torch
 from aotlib import records
 from aotlib.bench import inference, steps
 from aotlib.bench.timing import AT_LEAST, Budget, measure
+from aotlib.features import seeded_layers
 
 CALLS = 1 + AT_LEAST  # of everything that is timed, at least
 COMPILE_S = 60.0  # seconds that torch.compile takes for a network on a CPU, about
@@ -65,7 +66,7 @@ def origin(device: torch.device, width: int, n_blocks: int) -> dict:
 
 def train_rows(job: Job, budget: Budget) -> list[dict]:
     r"""A row for every size, with the batch and the variants that the time allows."""
-    vgg, rows = steps.seeded_vgg(width=job.width), []
+    vgg, rows = seeded_layers("relu5_4", job.width), []
     sizes = sorted(job.sizes or job.defaults()["train"])
     for position, size in enumerate(sizes):
         part = budget.part(size / sum(sizes[position:]))
@@ -178,7 +179,7 @@ def inference_rows(job: Job, budget: Budget) -> list[dict]:
 
 def conditions(job: Job, budget: Budget) -> dict:
     r"""The price of deterministic algorithms, and on a CPU that of a busy neighbour, for a small step."""
-    vgg, gpu = steps.seeded_vgg(width=job.width), job.device.type == "cuda"
+    vgg, gpu = seeded_layers("relu5_4", job.width), job.device.type == "cuda"
     size = min(job.sizes or job.defaults()["train"])
     config = steps.config_for(size, job.defaults()["batch"] if gpu else 1, job.width, job.n_blocks)
     found = {"deterministic": steps.price_of_determinism(config, vgg, job.device, budget.part(0.5)), "contention": []}

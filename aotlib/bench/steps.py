@@ -19,8 +19,7 @@ from aotlib import hardware
 from aotlib.bench import reference
 from aotlib.bench.timing import Budget, Timing, first_line, measure, measure_in_turn
 from aotlib.config import TrainConfig
-from aotlib.features import TAPS, FeatureNet, vgg_layers
-from aotlib.model import initialise
+from aotlib.features import TAPS, FeatureNet
 
 FEATURES = "VGG19's layers with seeded He-normal weights, not the trained ones: times are the same, losses are not"
 LADDER = ("reference", "+ VGG19 twice", "+ D once", "+ fused Adam", "+ channels_last")
@@ -31,13 +30,6 @@ BUSY = "import time\nend = time.monotonic() + 600\nwhile time.monotonic() < end:
 def config_for(size: int, batch: int, width: int = 64, n_blocks: int = 8, **other) -> TrainConfig:
     r"""A training configuration of this size; He's weights, so that no activation of an untrained network vanishes."""
     return TrainConfig(**{"size": size, "batch": batch, "width": width, "n_blocks": n_blocks, "init": "he"} | other)
-
-
-def seeded_vgg(last: str = "relu5_4", width: int = 64, seed: int = 0) -> nn.Sequential:
-    r"""VGG19's layers up to `last`, frozen, with He-normal weights; a shorter one begins with the same weights."""
-    layers = vgg_layers(last, width)
-    initialise(layers, width, seed, "he")
-    return layers.eval().requires_grad_(False)
 
 
 def random_batch(size: int, batch: int, device: torch.device, seed: int = 0) -> dict[str, Tensor]:
@@ -92,7 +84,7 @@ def train_row(
     r"""Seconds of the reference step and of every variant of ours on the same batch; `lean_s` is the fastest.
 
     Args:
-        vgg: from `seeded_vgg`, to relu5_4.
+        vgg: from `seeded_layers`, to relu5_4.
         tried: those of `variants` to measure, where all of them would take too long.
 
     Taught in notebook 12.
@@ -235,9 +227,10 @@ def kept_settings() -> Iterator[None]:
     cudnn, dynamo = torch.backends.cudnn, torch._dynamo.config
     before = cudnn.benchmark, cudnn.deterministic, dynamo.suppress_errors
     deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         yield
     finally:
         cudnn.benchmark, cudnn.deterministic, dynamo.suppress_errors = before
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.set_num_threads(threads)

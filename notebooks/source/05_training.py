@@ -159,7 +159,8 @@ print(f"kept as generator_best.safetensors: step {best.step:.0f}, the lowest err
 runs.finish(
     out_dir,
     {"features": network.name, "steps": steps, "rec": last["rec"], "val_psnr": last["val_psnr"],
-     "val_hole_l1": last["val_hole_l1"], "images_per_s": log.images_per_s.median()},
+     "val_hole_l1": last["val_hole_l1"], "images_per_s": log.images_per_s.median(),
+     "training_seconds": log.seconds.iloc[-1]},
 )  # fmt: skip
 # %% [markdown]
 # ## What to remember

@@ -16,6 +16,7 @@ demo = "../data/weights/aotgan_demo.safetensors"  # weights of a longer run that
 data_dir = "../data/samples"  # where the data set is
 out_dir = "../results/notebook/06_evaluation"  # figures, tables and metrics.json go here
 # %%
+from itertools import islice
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -54,7 +55,7 @@ best = "AOT-GAN, demo weights" if demo else "AOT-GAN, this run"  # whose fills a
 # %%
 files = dataset_files(data, data_dir, split)[:n_images]
 rule = {"size": size, "masks": load_masks(masks) if masks else [], "seed": seed}  # which hole is in which photograph
-some = list(cases(files[:8], bucket=BUCKETS[2], **rule))  # holes of 20 to 30 %
+some = list(islice(cases(files, bucket=BUCKETS[2], **rule), 8))  # holes of 20 to 30 %
 # %% tags=["nbval-check-output"]
 truth_u8, m = (torch.stack([getattr(case, part) for case in some]) for part in ("picture_u8", "mask"))
 result_u8 = torch.stack([case.filled(fills[best]) for case in some])  # what is under a hole is hidden before
@@ -125,7 +126,7 @@ plt.show()
 # nobody chose them.
 # %%
 shown, pictures, captions = [method for method in fills if method != "mean colour"], [], []
-for case in cases(files[:n_shown], bucket=BUCKETS[2], **rule):
+for case in islice(cases(files, bucket=BUCKETS[2], **rule), n_shown):
     x = to_float(case.picture_u8)
     filled = [case.filled(fills[method]) for method in shown]
     psnr = [metrics.psnr(z[None], case.picture_u8[None]).item() for z in filled]
