@@ -52,13 +52,25 @@ def dataset_files(
     finished = [place for place in found if (place / INDEX).is_file()]
     if finished or folder / split in found:  # unfinished ones in the place of the plain files: it says so
         return ShardFiles((finished or found)[0])
-    files = find_images(folder) if split == "all" else source.open(folder, split)
+    files = _all(folder) if split == "all" else source.open(folder, split)
     if files is None and found:
         return ShardFiles(found[0])  # says that they are not finished
     if files is None:
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
         raise ValueError(f"{name}: no split {split!r} below {folder}, which holds {found}. Expected:\n{source.tree}")
     return files
+
+
+def _all(folder: Path) -> list[Path]:
+    try:
+        return find_images(folder)
+    except ValueError as error:
+        places = [place for parent in (folder / "shards", folder) for place in parent.glob("*")]
+        parts = sorted(place.name for place in places if has_shards(place))
+        if not parts:
+            raise
+        told = f"{folder} holds no plain images but shards, each of one split"
+        raise ValueError(f"{told}; name the split: {', '.join(parts)}") from error
 
 
 def _plain(root: Path, split: str) -> list[Path] | None:

@@ -303,7 +303,7 @@ def row_of(reference_s, **variants):
 
 def test_what_does_not_fit_the_time_is_made_smaller_or_left_out():
     row = row_of(10.0, eager=8.0, compiled=9.0)
-    assert plan.predicted_s(row, 1) == 4 * 27 and plan.predicted_s(row, 1, best_only=True) == 4 * 18
+    assert plan.predicted_s(row, 1) == 4 * 27 and plan.predicted_s(row, 1, row["variants"][:1]) == 4 * 18
     row["variants"][1]["first_s"] = 60.0
     assert plan.predicted_s(row, 0.5) == 4 * 13.5 + 51  # compiling takes as long for a smaller picture
     row["variants"].append({"name": "broken", "failed": "no compiler"})
@@ -311,15 +311,23 @@ def test_what_does_not_fit_the_time_is_made_smaller_or_left_out():
 
 
 def test_a_cpu_gets_the_batch_and_variants_that_the_time_allows():
-    job = plan.Job(CPU, 8, 1, (), True, print, [])
-    pilot = {"size": 128, "batch": 1} | row_of(1.0, eager=1.0)
-    assert plan.fitting(job, pilot, 128, Budget(1000, Clock())) == (4, steps.variants(CPU), True)
-    assert plan.fitting(job, pilot, 128, Budget(20, Clock())) == (2, steps.variants(CPU), True)
-    row = {"size": 128, "batch": 4, "ratio": 1.0} | row_of(4.0, planes=4.0, eager=4.0, compiled=3.0)
-    row["variants"] = [way | v for way, v in zip(row["variants"], steps.variants(CPU))]
-    assert plan.fitting(job, row, 256, Budget(1000, Clock()))[:2] == (4, steps.variants(CPU))
-    assert plan.fitting(job, row, 256, Budget(100, Clock())) == (4, steps.variants(CPU)[2:], True)
-    assert plan.fitting(job, row, 256, Budget(5, Clock())) == (1, steps.variants(CPU)[2:], False)
+    job, all_ = plan.Job(CPU, 8, 1, (), True, print, []), steps.variants(CPU)
+
+    def timed(row):
+        return row | {"variants": [way | v for way, v in zip(row["variants"], all_)]}
+
+    pilot = timed({"size": 128, "batch": 1} | row_of(1.0, planes=1.0, eager=1.0, compiled=1.0))
+    assert plan.fitting(job, pilot, 128, Budget(1000, Clock())) == (4, all_, True)
+    assert plan.fitting(job, pilot, 128, Budget(30, Clock())) == (2, all_, True)
+    row = timed({"size": 128, "batch": 4, "ratio": 1.0} | row_of(4.0, planes=4.0, eager=4.0, compiled=3.0))
+    assert plan.fitting(job, row, 256, Budget(1000, Clock())) == (4, all_, True)
+    assert plan.fitting(job, row, 256, Budget(50, Clock())) == (
+        1,
+        all_[:2],
+        True,
+    )  # all: 60 s, eager: 48
+    assert plan.fitting(job, row, 256, Budget(40, Clock())) == (1, all_[2:], True)  # 28 s for the fastest
+    assert plan.fitting(job, row, 256, Budget(5, Clock())) == (1, all_[2:], False)
     gpu = job._replace(device=torch.device("cuda"))
     assert not plan.worth_compiling(CPU, 100) and plan.worth_compiling(gpu.device, 100)
     assert plan.worth_compiling(CPU, 600)

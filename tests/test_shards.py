@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 import aotlib.shards
 from aotlib import convert, records
+from aotlib.bench import loader as loader_bench
 from aotlib.bench.loader import loader_rate, stage_times
 from aotlib.colour import adjust_hue
 from aotlib.data import InpaintingDataset, SampleOrder, dataset_files
@@ -183,6 +184,12 @@ def test_a_damaged_shard_is_named(files, tmp_path):
         ShardFiles(folder)
 
 
+def test_all_splits_of_shards_alone_are_refused_with_their_names(files, tmp_path):
+    write_shards(files, tmp_path / "only" / "shards", split="train")
+    with pytest.raises(ValueError, match="name the split: train"):
+        dataset_files(tmp_path, None, "all")
+
+
 def test_a_lost_index_of_a_shard_is_named(files, tmp_path):
     write_shards(files, tmp_path, split="train")
     (tmp_path / "train" / "shard-000000.json").unlink()
@@ -254,6 +261,18 @@ def test_the_hue_takes_crops_that_are_not_contiguous():
     assert torch.equal(adjust_hue(picture, 0.04), transforms.adjust_hue(picture, 0.04))
     with pytest.raises(ValueError, match="uint8"):
         adjust_hue(picture.float(), 0.1)
+
+
+def test_the_loaders_record_says_on_what_it_was_measured(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("aotlib.bench.loader.stage_times", lambda *_: {"decode": 1.0, "hue": 3.0})
+    monkeypatch.setattr("aotlib.bench.loader.loader_rate", lambda *_, **given: {"size": 256, "rate": 5.0} | given)
+    threads = torch.get_num_threads()
+    path = loader_bench.main([str(files[0].parent)], 0.1, tmp_path / "out")
+    torch.set_num_threads(threads)
+    content = json.loads(path.read_text())
+    assert content["device"].startswith("cpu: ") and content["stages"][0]["total_ms"] == 4.0
+    assert {row["photographs"] for row in content["stages"] + content["rates"]} == {len(find_images(files[0].parent))}
+    assert "250 images/s a core" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("workers, cold", [(0, True), (1, False)])

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import functional as transforms
 
-from aotlib import colour, data, hardware
-from aotlib.images import read_image, to_float
+from aotlib import colour, data, hardware, profiles, records
+from aotlib.bench import slug
+from aotlib.images import image_size, read_image, to_float
 from aotlib.masks import MaskFile, irregular_mask
 from aotlib.shards import ShardFiles
 
@@ -116,26 +118,42 @@ def stage_times(files: Sequence[Path] | ShardFiles, size: int, n_images: int = 6
     return {stage: round(1000 * seconds / n_images, 2) for stage, seconds in total.items()}
 
 
-def main(folders: list[str], seconds: float = 4) -> None:
-    r"""Print the stages of a sample, then a line for each folder, size and number of workers.
+def main(folders: list[str], seconds: float = 4, out: Path | None = None) -> Path:
+    r"""Print the stages of a sample, then a line for each folder, size and number of workers; keep both in a file.
 
     Args:
         folders: of images or of shards; one whose name ends in "masks" holds mask files, measured beside drawn ones.
+        out: folder of ``loader-<device>.json``; results/bench when not given.
     """
     torch.set_num_threads(1)
     masks = [None, *(folder for folder in folders if folder.rstrip("/").endswith("masks"))]
     folders = [folder for folder in folders if folder not in masks]
     if not folders:
         raise SystemExit("usage: python -m aotlib.bench.loader FOLDER [FOLDER ...] [FOLDER OF masks]")
+    commit, dirty = records.code_state()
+    content = {"device": records.device_name("cpu"), "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    content |= {"commit": commit, "dirty": dirty, "versions": records.versions(), "stages": [], "rates": []}
     for folder, size in itertools.product(folders, (256, 512)):
-        stages = stage_times(data._listed(folder), size)
+        files = data._listed(folder)
+        stages = stage_times(files, size)
         each = ", ".join(f"{stage} {ms:.2f}" for stage, ms in stages.items())
         total = sum(stages.values())
         print(f"{folder}, {size} px: {each}; in all {total:.1f} ms, {1000 / total:.0f} images/s a core", flush=True)
+        content["stages"].append(about(files) | {"size": size, "ms": stages, "total_ms": round(total, 2)})
     for folder, size, mask in itertools.product(folders, (256, 512), masks):
         for workers in sorted({0, 1, 2, hardware.cores()}):
             row = loader_rate(folder, size, workers, 8, seconds, masks=mask)
             print(folder, " ".join(f"{key}={value}" for key, value in row.items()), flush=True)
+            content["rates"].append(about(data._listed(folder)) | row)
+    path = (out or profiles.find_root() / "results" / "bench") / f"loader-{slug(content['device'])}.json"
+    print(f"record: {records.write_json(path, content)}")
+    return path
+
+
+def about(files: Sequence[Path] | ShardFiles) -> dict[str, int]:
+    r"""How many photographs, and the median of their shorter sides, pixels."""
+    sides = files.sides if isinstance(files, ShardFiles) else [min(image_size(file)) for file in files]
+    return {"photographs": len(files), "median_side": int(np.median(sides))}
 
 
 if __name__ == "__main__":

@@ -117,14 +117,12 @@ def scale(like: dict, size: int, batch: int) -> float:
     return (size / like["size"]) ** 2 * batch / like["batch"]
 
 
-def predicted_s(row: dict, scale: float, *, best_only: bool = False) -> float:
-    r"""Seconds that a row like `row` will take at `scale` times its pixels, with the fewest repetitions.
+def predicted_s(row: dict, scale: float, ways: list[dict] | None = None) -> float:
+    r"""Seconds that a row like `row` with these of its variants will take at `scale` times its pixels, at the least.
 
     What a warm-up took more than a repetition (compiling) is taken to stay the same.
     """
-    ways = [way for way in row["variants"] if "median_s" in way]
-    if best_only:
-        ways = [min(ways, key=lambda way: way["median_s"])]
+    ways = [way for way in (row["variants"] if ways is None else ways) if "median_s" in way]
     extra = sum(max(0.0, way["first_s"] - way["median_s"]) for way in ways)
     return CALLS * scale * (row["reference_s"] + sum(way["median_s"] for way in ways)) + extra
 
@@ -132,22 +130,23 @@ def predicted_s(row: dict, scale: float, *, best_only: bool = False) -> float:
 def fitting(job: Job, like: dict, size: int, budget: Budget) -> tuple[int, list[dict], bool]:
     r"""The batch and the variants that the time allows, and whether it allows even those; on a GPU all of everything.
 
-    Where time is short there is, from the second size on, only the variant that was fastest at the size before.
+    Where time is short there are, from the second size on, only the eager variants, or only the one that was fastest at
+    the size before.
     """
-    batch, tried = job.defaults()["batch"], steps.variants(job.device, job.compile)
+    batch, ways = job.defaults()["batch"], like["variants"]
     if job.device.type == "cuda":
-        return batch, tried, True
-    best_only = "ratio" in like and predicted_s(like, scale(like, size, batch)) > budget.left()
-    if best_only:
-        best = steps.shortest(like["variants"])
-        tried = [{key: best[key] for key in ("precision", "layout", "compile")}]
+        return batch, steps.variants(job.device, job.compile), True
 
     def fits(batch: int, slack: float) -> bool:
-        return predicted_s(like, scale(like, size, batch), best_only=best_only) <= slack * budget.left()
+        return predicted_s(like, scale(like, size, batch), ways) <= slack * budget.left()
 
+    if "ratio" in like:
+        for fewer in ([way for way in ways if way["compile"] == "off"], [steps.shortest(ways)]):
+            ways = ways if fits(1, 1) else fewer
     while batch > 1 and not fits(batch, 1.2):
         batch //= 2
-    return batch, tried, fits(batch, 2)
+    kept = [{key: way[key] for key in ("precision", "layout", "compile")} for way in ways]
+    return batch, kept, fits(batch, 2)
 
 
 def inference_rows(job: Job, budget: Budget) -> list[dict]:
@@ -160,8 +159,8 @@ def inference_rows(job: Job, budget: Budget) -> list[dict]:
             like, only = rows[-1] if position and rows else None, None
             part = budget.part(size / sum(sizes[position:]))
             if like and predicted_s(like, scale(like, size, batch)) > part.left():
-                only = like["fast"]
-                if predicted_s(like, scale(like, size, batch), best_only=True) > 1.5 * budget.left() and not job.sizes:
+                only, best = like["fast"], [steps.shortest(like["variants"])]
+                if predicted_s(like, scale(like, size, batch), best) > 1.5 * budget.left() and not job.sizes:
                     job.skip(f"filling at {size} px, for want of time")
                     continue
             try:
