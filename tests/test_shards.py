@@ -187,7 +187,7 @@ def test_a_damaged_shard_is_named(files, tmp_path):
 def test_all_splits_of_shards_alone_are_refused_with_their_names(files, tmp_path):
     write_shards(files, tmp_path / "only" / "shards", split="train")
     with pytest.raises(ValueError, match="name the split: train"):
-        dataset_files(tmp_path, None, "all")
+        dataset_files(tmp_path / "only", None, "all")
 
 
 def test_a_lost_index_of_a_shard_is_named(files, tmp_path):
