@@ -35,7 +35,7 @@ format: install ## put the code into the style that lint checks
 notebooks: install ## build the executed notebooks whose sources in notebooks/source changed
 	@.venv/bin/python notebooks/build.py
 
-bench: install ## measure speed on this machine for about ten minutes, leave it alone meanwhile -> results/bench/
+bench: install ## measure speed on this machine for a quarter of an hour, leave it alone meanwhile -> results/bench/
 	@$(RUN) aotlib bench
 
 lock: install ## pin the newest versions that pyproject.toml allows in requirements.lock

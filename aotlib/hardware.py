@@ -46,8 +46,7 @@ def pick_layout(name: str, device: torch.device, width: int) -> torch.memory_for
     r"""How pictures lie in memory: ``channels_last`` (a pixel's channels side by side), or ``contiguous`` planes.
 
     ``auto`` is channels_last, which half precision needs to be fast, but for full-width networks on CPUs without it:
-    there a step at 256 px took 7.1 s in channels_last and 5.5 s in planes (width 64, one picture, two cores of an AMD
-    EPYC), while at half the width the two were equal.
+    there planes were the faster the larger the picture (``results/bench``, every variant at 256 px).
     """
     if name == "auto":
         name = "contiguous" if width >= 64 and not multiplies_bfloat16(device) else "channels_last"
@@ -55,10 +54,10 @@ def pick_layout(name: str, device: torch.device, width: int) -> torch.memory_for
 
 
 def pick_compile(name: str, device: torch.device, steps: int) -> bool:
-    r"""Whether networks are compiled: ``auto`` on a GPU, in runs long enough to win back the minute it takes.
+    r"""Whether networks are compiled: ``auto`` on a GPU, in runs long enough to win back what compiling takes.
 
-    On CPUs the compiled step was measured no faster than the eager one: most of the time is spent in the same
-    convolution library.
+    On a CPU the compiled step is no faster than the eager one (``results/bench``): most of the time is spent in the
+    same convolution library.
     """
     return name == "on" or (name == "auto" and device.type == "cuda" and steps >= 1000)
 

@@ -17,7 +17,7 @@ the discriminator three times, dense 2-D Gaussian, a padding for every branch, A
 average. lean: what aotlib trains with, running average included, in the fastest variant of this device."""
 
 
-def command(device: str = "auto", budget: float = 600.0, sizes: tuple[int, ...] = (), out: Path | None = None) -> None:
+def command(device: str = "auto", budget: float = 900.0, sizes: tuple[int, ...] = (), out: Path | None = None) -> None:
     """Measure training step, inference and layers on this machine, and what each lean measure brings.
 
     Args:
@@ -35,7 +35,7 @@ def command(device: str = "auto", budget: float = 600.0, sizes: tuple[int, ...] 
 
 def run_bench(
     device: str = "auto",
-    budget_s: float = 600.0,
+    budget_s: float = 900.0,
     sizes: Sequence[int] | None = None,
     width: int = 64,
     n_blocks: int = 8,

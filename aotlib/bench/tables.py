@@ -19,6 +19,17 @@ def tried(rows: list[dict]) -> list[dict]:
     return [{"size": row["size"], "batch": row["batch"]} | way for row in rows for way in row["variants"]]
 
 
+def summary(content: dict) -> str:
+    r"""Steps and fills of a record in one table: seconds of the reference, seconds of ours, and how it ran."""
+    rows = []
+    for row in content["train_step"]:
+        how = ", ".join([row["precision"], row["layout"], *["compiled"] * (row["compile"] == "on")])
+        rows.append({"": "training step"} | row | {"ours_s": row["lean_s"], "how": how})
+    for row in content["inference"]:
+        rows.append({"": "fill"} | row | {"ours_s": row["fast_s"], "how": row["fast"]})
+    return table(rows, ("", "size", "batch", "reference_s", "ours_s", "ratio", "max_abs_diff", "how"))
+
+
 def document(content: dict) -> str:
     r"""All tables of a record, each under its heading, with what the numbers depend on."""
     commit = (content["commit"] or "none")[:8] + (" + changes" if content["dirty"] else "")

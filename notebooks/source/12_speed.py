@@ -210,7 +210,7 @@ for way in filled["variants"]:
 # bfloat16, where the processor has it, keeps 8 bits of each factor, and a GPU's tf32 keeps 11: see their rows first.
 #
 # ## 12.5 Full width, on machines that were measured
-# `make bench` takes ten minutes and writes one file a machine, with its number format, threads and versions: times
+# `make bench` takes a quarter of an hour and writes one file a machine, with its number format, threads and versions: times
 # without these mean nothing. Here is what this checkout holds.
 # %%
 rows = []
