@@ -1,9 +1,12 @@
 """The README: its links lead somewhere, its commands exist, its result table is the one that a run left."""
 
+import json
 import re
 
 import pytest
 from conftest import ROOT
+
+from aotlib.bench import tables
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -23,6 +26,11 @@ def test_every_make_target_named_is_there():
 def test_the_result_table_is_that_of_the_reference_run():
     rows = (ROOT / "results" / "reference" / "summary.md").read_text().strip()
     assert len(rows.splitlines()) == 10 and rows in README
+
+
+def test_the_speed_table_is_that_of_the_benchmark():
+    content = json.loads((ROOT / "results" / "bench" / "cpu-amd-epyc.json").read_text())
+    assert tables.summary(content) in README and content["dirty"] is False
 
 
 def test_the_tests_can_be_run_as_the_readme_says():
