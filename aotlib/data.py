@@ -4,11 +4,8 @@ Everything random about sample `index` in epoch `epoch` is a function of (seed, 
 samples come with any number of worker processes, after a restart, and on another machine.
 """
 
-import csv
-import io
 import itertools
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from torchvision.transforms.v2 import functional as transforms
 
+from aotlib import quarantine as quarantine_list
 from aotlib.colour import adjust_hue
-from aotlib.files import replacing
 from aotlib.images import (
     TarMember,
     UnreadableImage,
@@ -92,10 +89,7 @@ class InpaintingDataset(Dataset):
         self._kept, self._free_bytes = {}, cache_mb * 2**20
         self.files, self.quarantined = _sort_out(files, size if min_side is None else min_side)
         if self.quarantine:
-            with replacing(self.quarantine) as temporary:
-                earlier = _still_there(self.quarantine, self.quarantined, self.files)
-                rows = [("path", "reason"), *self.quarantined, *earlier]
-                temporary.write_bytes(b"".join(_csv_row(*row) for row in rows))
+            quarantine_list.begin(self.quarantine, self.quarantined, self.files)
         if not self.files:
             first = "".join(f"\n  {path}: {reason}" for path, reason in self.quarantined[:5])
             raise ValueError(f"none of the {len(files)} images can be used, first:{first}")
@@ -138,10 +132,8 @@ class InpaintingDataset(Dataset):
         if any(known == path for known, _ in self.quarantined):
             return
         self.quarantined.append((path, reason))
-        if self.quarantine:  # one write of one line in append mode: lines of several workers do not mix
-            handle = os.open(self.quarantine, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            os.write(handle, _csv_row(path, reason))
-            os.close(handle)
+        if self.quarantine:
+            quarantine_list.add(self.quarantine, path, reason)
 
     def _mask(self, epoch: int, index: int) -> Tensor:
         if self.masks is None and not self.augment:
@@ -190,23 +182,6 @@ def _sort_out(files: list[Path] | ShardFiles, min_side: int) -> tuple[list[Path]
 
 def _too_small(side: int, wanted: int) -> str:
     return f"too small: the shorter side has {side} px, wanted {wanted}"
-
-
-def _still_there(path: Path, known: list[tuple], files: list[Path] | ShardFiles) -> list[tuple[str, str]]:
-    """Rows of an earlier list about `files`, without the `known`: those were found damaged while they were decoded."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [tuple(row) for row in list(csv.reader(file))[1:]]
-    listed = {row[0] for row in rows} - {str(path) for path, _ in known}
-    here = {name for file in files if (name := str(file)) in listed} if listed else set()
-    return [row for row in dict.fromkeys(rows) if row[0] in here]
-
-
-def _csv_row(*cells: str | Path) -> bytes:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow([" ".join(str(cell).split("\n")) for cell in cells])
-    return line.getvalue().encode()
 
 
 def _augment(picture_u8: Tensor, size: int, scale: tuple[float, float], rng: np.random.Generator) -> Tensor:
