@@ -33,6 +33,15 @@ def test_the_speed_table_is_that_of_the_benchmark():
     assert tables.summary(content) in README and content["dirty"] is False
 
 
+def test_the_loaders_rates_are_those_of_its_record():
+    content = json.loads((ROOT / "results" / "bench" / "loader-cpu-amd-epyc.json").read_text())
+    text = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    assert len(content["stages"]) == 4 and content["dirty"] is False
+    for row in content["stages"]:
+        told = f"| {row['size']} px | {row['total_ms']:.0f} ms | {1000 / row['total_ms']:.0f} |"
+        assert f"{row['photographs']:,}, shorter side {row['median_side']} px {told}" in text
+
+
 def test_the_tests_can_be_run_as_the_readme_says():
     """The folder notebooks/ would be searched for doctests, which executes the sources; a pattern is needed."""
     (command,) = re.findall(r"-m pytest (.+)", README)
