@@ -77,7 +77,6 @@ def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = No
         cluster: submit every notebook as a job: the folder of Snakemake's settings for it, such as profiles/slurm.
         dry_run: only list what would run, and why.
     """
-
     root = profiles.find_root()
     profiles.plan(profile, root)  # a mistake in a profile is answered here, in a few words
     if cluster is not None:

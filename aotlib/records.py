@@ -102,6 +102,15 @@ def record(
     }
 
 
+def origin(kind: str = "auto") -> dict:
+    r"""Device, time, commit and versions: what a measurement means nothing without; `kind` as in `device_name`."""
+    commit, dirty = code_state()
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return {
+        "device": device_name(kind), "created": created, "commit": commit, "dirty": dirty, "versions": versions()
+    }  # fmt: skip
+
+
 def device_name(kind: str = "auto") -> str:
     r"""The accelerator's name where torch is loaded and finds one, else, or for the kind ``cpu``, the processor's."""
     torch = sys.modules.get("torch")  # a process that has not imported torch has computed nothing on a GPU

@@ -86,7 +86,8 @@ class Calls:
 
 def build(config: TrainConfig, device: torch.device, group: Group = Group()) -> State:  # noqa: B008 (immutable)
     r"""Networks with the seed's initial weights, Adam for each, in the format and layout that suit `device`."""
-    where = {"device": device, "memory_format": pick_layout(config.layout, device, config.width)}
+    layout = pick_layout(config.layout, device, config.width)
+    where = {"device": device, "memory_format": layout}
     shape = (config.width, config.n_blocks, config.rates, config.recipe, config.init)
     generator = Generator(*shape, seed=config.seed).to(**where)
     discriminator = Discriminator(config.width, config.seed + 1).to(**where)
@@ -94,19 +95,24 @@ def build(config: TrainConfig, device: torch.device, group: Group = Group()) -> 
     adam = {"lr": config.lr, "betas": (config.beta1, config.beta2), "fused": True}
     optimiser_g = torch.optim.Adam(generator.parameters(), **adam)
     optimiser_d = torch.optim.Adam(discriminator.parameters(), **adam)
-    calls = connect(generator, discriminator, config, device, group)
+    calls = connect(generator, discriminator, config, device, layout, group)
     return State(generator, discriminator, average, optimiser_g, optimiser_d, calls)
 
 
 def connect(
-    generator: Generator, discriminator: Discriminator, config: TrainConfig, device: torch.device, group: Group
+    generator: Generator,
+    discriminator: Discriminator,
+    config: TrainConfig,
+    device: torch.device,
+    layout: torch.memory_format,
+    group: Group,
 ) -> Calls:
     generate, judge = shared(generator, group, device), discriminator
     discriminate = shared(discriminator, group, device)
     compile_ = pick_compile(config.compile, device, config.steps)
     if compile_:
         generate, judge, discriminate = (compiled(call) for call in (generate, judge, discriminate))
-    dtype, layout = pick_precision(config.precision, device), pick_layout(config.layout, device, config.width)
+    dtype = pick_precision(config.precision, device)
     return Calls(generate, judge, discriminate, device, dtype, layout, compile_, group)
 
 

@@ -23,9 +23,8 @@ class Stopped(RuntimeError):
 class Stopping:
     r"""Inside ``with``, SIGINT, SIGTERM and SIGHUP only set `number`; a second Ctrl-C acts as it always does.
 
-    A signal that is ignored, as ``nohup`` wants SIGHUP to be, stays so.
-
     A second SIGTERM does not: a cluster sends it to every process of a job, and each passes it on to those it started.
+    A signal that is ignored, as ``nohup`` wants SIGHUP to be, stays so.
     Outside the main thread, where Python allows no handlers, signals act as they always do.
     """
 

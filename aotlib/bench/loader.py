@@ -1,6 +1,6 @@
 r"""How many samples a second the data set delivers, and where the time of one goes.
 
-`python -m aotlib.bench.loader FOLDER ...` prints the table for your machine.
+`python -m aotlib.bench.loader FOLDER ...` prints the table for your machine, and keeps it in results/bench.
 """
 
 import inspect
@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -130,21 +129,20 @@ def main(folders: list[str], seconds: float = 4, out: Path | None = None) -> Pat
     folders = [folder for folder in folders if folder not in masks]
     if not folders:
         raise SystemExit("usage: python -m aotlib.bench.loader FOLDER [FOLDER ...] [FOLDER OF masks]")
-    commit, dirty = records.code_state()
-    content = {"device": records.device_name("cpu"), "created": datetime.now(UTC).isoformat(timespec="seconds")}
-    content |= {"commit": commit, "dirty": dirty, "versions": records.versions(), "stages": [], "rates": []}
+    content = records.origin("cpu") | {"stages": [], "rates": []}
+    listed = {folder: data._listed(folder) for folder in folders}
+    told = {folder: about(files) for folder, files in listed.items()}
     for folder, size in itertools.product(folders, (256, 512)):
-        files = data._listed(folder)
-        stages = stage_times(files, size)
+        stages = stage_times(listed[folder], size)
         each = ", ".join(f"{stage} {ms:.2f}" for stage, ms in stages.items())
         total = sum(stages.values())
         print(f"{folder}, {size} px: {each}; in all {total:.1f} ms, {1000 / total:.0f} images/s a core", flush=True)
-        content["stages"].append(about(files) | {"size": size, "ms": stages, "total_ms": round(total, 2)})
+        content["stages"].append(told[folder] | {"size": size, "ms": stages, "total_ms": round(total, 2)})
     for folder, size, mask in itertools.product(folders, (256, 512), masks):
         for workers in sorted({0, 1, 2, hardware.cores()}):
-            row = loader_rate(folder, size, workers, 8, seconds, masks=mask)
+            row = loader_rate(listed[folder], size, workers, 8, seconds, masks=mask)
             print(folder, " ".join(f"{key}={value}" for key, value in row.items()), flush=True)
-            content["rates"].append(about(data._listed(folder)) | row)
+            content["rates"].append(told[folder] | row)
     path = (out or profiles.find_root() / "results" / "bench") / f"loader-{slug(content['device'])}.json"
     print(f"record: {records.write_json(path, content)}")
     return path

@@ -2,7 +2,6 @@ r"""Which sizes are measured on which device, and how they are made to fit the t
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import torch
@@ -47,13 +46,9 @@ def worth_compiling(device: torch.device, budget_s: float) -> bool:
 
 def origin(device: torch.device, width: int, n_blocks: int) -> dict:
     r"""Device, versions, threads and number format: what a time means nothing without."""
-    commit, dirty = records.code_state()
-    return {
-        "device": records.device_name(device.type),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "dirty": dirty,
-        "versions": records.versions() | {"cuda": torch.version.cuda if device.type == "cuda" else None},
+    found = records.origin(device.type)
+    found["versions"] |= {"cuda": torch.version.cuda if device.type == "cuda" else None}
+    return found | {
         "threads": torch.get_num_threads(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         # what torch makes of float32 convolutions where nothing else is said
