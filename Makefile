@@ -9,7 +9,7 @@ RUN := .venv/bin/python -m
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test test-cluster lint format notebooks bench lock clean
+.PHONY: help install reproduce test test-browser test-cluster lint format notebooks bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -19,7 +19,10 @@ reproduce: install ## run every notebook of PROFILE (smoke, course, paper) that 
 
 test: lint ## check style, then run the unit tests, the examples in docstrings, and the committed notebooks
 	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-	  tests aotlib $(NOTEBOOKS)
+	  --ignore tests/browser tests aotlib $(NOTEBOOKS)
+
+test-browser: install ## look at the report on screens of three widths in a browser (Chromium with its driver, or Chrome)
+	@OMP_NUM_THREADS=1 $(RUN) pytest tests/browser/report_page.py
 
 test-cluster: install ## run the smoke graph on a Slurm that is installed and started here (Debian or Ubuntu, root or sudo)
 	@tests/cluster/run.sh

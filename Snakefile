@@ -15,12 +15,13 @@ with records.each_folder_once():  # not once for each notebook: a folder of a mi
     JOBS = profiles.plan(PROFILE, workflow.basedir)
     SOURCES = {name: records.data_folder(job.parameters) for name, job in JOBS.items()}
     DATA = {name: records.fingerprint(source) if source else None for name, source in SOURCES.items()}
-FRAME = ("__main__", "cli", "cluster", "convert", "report")  # changes no result of a notebook
+FRAME = ("__main__", "cli", "cluster", "convert", "evaluate_cli", "folders", "report", "scorecard")  # change no notebook
 HERE = Path(workflow.basedir)
 CODE = [path for path in (HERE / "aotlib").rglob("*.py") if path.stem not in FRAME]
 CODE = sorted(path.relative_to(HERE).as_posix() for path in CODE)
 TIMED = [name for name, job in JOBS.items() if "bench_dir" in job.parameters]  # nothing else is to compute meanwhile
 AFTER_TRAINING = [name for name, job in JOBS.items() if "run_dir" in job.parameters]
+AFTER_EVALUATION = [name for name, job in JOBS.items() if "evaluation_dir" in job.parameters]
 ALONE = AFTER_TRAINING + TIMED
 
 
@@ -32,10 +33,14 @@ def weights(name):
     return f"{folder(profiles.TRAINING)}/generator_ema.safetensors" if name in AFTER_TRAINING else []
 
 
-def pretrained(name):
-    """The weights that come with the suite, where a notebook shows them: with others it is out of date."""
-    path = JOBS[name].parameters.get("demo")
-    return os.path.relpath((JOBS[name].notebook.parent / path).resolve(), HERE) if path else []
+def evaluation(name):
+    return f"{folder(profiles.EVALUATION)}/record.json" if name in AFTER_EVALUATION else []
+
+
+def supplied(name):
+    """Weights and published numbers that come with the suite, where a notebook shows them: with others it is out of date."""
+    paths = [JOBS[name].parameters.get(key) for key in ("demo", "reference")]
+    return [os.path.relpath((JOBS[name].notebook.parent / path).resolve(), HERE) for path in paths if path]
 
 
 def settings(name):
@@ -68,7 +73,8 @@ for NAME in [name for name in JOBS if name != profiles.TRAINING]:
             CODE,
             notebook=f"notebooks/{NAME}.ipynb",
             weights=weights(NAME),
-            pretrained=pretrained(NAME),
+            evaluation=evaluation(NAME),
+            supplied=supplied(NAME),
             measured=measured(NAME),
         output:
             f"{RESULTS}/{NAME}/{NAME}.ipynb",
@@ -107,7 +113,7 @@ if profiles.TRAINING in JOBS:
 rule report:
     input:
         [f"{folder(name)}/record.json" for name in JOBS],
-        code="aotlib/report.py",
+        code=["aotlib/report.py", "aotlib/page.html.jinja"],
     output:
         f"{RESULTS}/report.html",
     shell:

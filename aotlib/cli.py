@@ -15,7 +15,7 @@ from typing import Annotated
 import psutil
 import tyro
 
-from aotlib import bench, convert, profiles, records
+from aotlib import bench, convert, evaluate_cli, profiles, records
 from aotlib import cluster as on_cluster
 from aotlib.choices import nearest
 from aotlib.config import TrainConfig
@@ -155,6 +155,7 @@ def main() -> None:
     commands = {"data": data, "train": train, "notebook": notebook, "reproduce": reproduce, "report": report}
     commands["bench"] = bench.command
     commands["shards"] = convert.shards
+    commands["evaluate"], commands["cases"] = evaluate_cli.evaluate, evaluate_cli.cases
     # Threads that wait sleep: turning ones would take a core from the process that they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:

@@ -1,45 +1,91 @@
-r"""Judging fills: the same photographs, each with one mask of every bucket, for every method.
+r"""Judging fills: the same photographs with the same masks for every method, by every metric, with intervals.
 
-Notebook 06 and the card of the demo weights (``data/build_weights.py``) are measured by it.
+Notebook 06 and the card of the demo weights (``data/build_weights.py``) are measured by it; pictures that another
+program has made are judged by `aotlib.folders`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from aotlib import metrics
-from aotlib.fid import frechet_distance, inception_features
-from aotlib.images import centred, common_folder, name_of, read_image, to_float, to_uint8
-from aotlib.masks import BUCKETS, MaskFile, bucket_of, composite, irregular_mask
+from aotlib import distances, intervals, manifest, metrics
+from aotlib.feature_cache import FeatureCache, Features
+from aotlib.features import Unavailable
+from aotlib.images import to_float, to_uint8
+from aotlib.inception import load_inception
+from aotlib.lpips import load_lpips
+from aotlib.manifest import Case
+from aotlib.masks import BUCKET_NAMES, BUCKETS, composite
 from aotlib.model import Generator
 
 Fill = Callable[[Tensor, Tensor], Tensor]  # (picture (3, H, W) uint8, mask (1, H, W)) -> filled picture, uint8
-HIDDEN = 127  # what stands in a hole: no method can see what it is to guess
-
-
-class Case(NamedTuple):
-    r"""One photograph with one hole: picture (3, S, S) uint8, mask (1, S, S) with 1 = hole."""
-
-    name: str
-    bucket: str
-    picture_u8: Tensor
-    mask: Tensor
-
-    def filled(self, fill: Fill) -> Tensor:
-        r"""What `fill` makes of the picture, without having seen what is under the hole: (3, S, S) uint8."""
-        return fill(torch.where(self.mask > 0.5, HIDDEN, self.picture_u8), self.mask)
+SETS = ("fid", "kid", "p_ids", "u_ids")  # what is measured of sets of pictures, not of one
 
 
 class Verdict(NamedTuple):
-    r"""`images`: a row a (method, image, bucket, metric); `buckets`: the means of them, and the Fréchet distance."""
+    r"""What `judge` found.
+
+    Attributes:
+        images: a row a (method, data, bucket, image, metric): `aotlib.metrics.long_table`.
+        summary: a row a (method, data, bucket, metric) with mean, low, high, n: `aotlib.intervals.summarise`, and the
+            distances between sets.
+        unavailable: why a metric has no number, by metric; tables print it.
+    """
 
     images: pd.DataFrame
-    buckets: pd.DataFrame
+    summary: pd.DataFrame
+    unavailable: dict[str, str]
+
+
+class Measures:
+    r"""The networks that metrics need, as far as their weights are at hand, and why not where they are not.
+
+    Args:
+        dims: of the Inception features, 64, 192, 768 or 2048; 0 leaves the distances between sets out.
+        download: whether weights that are missing may be downloaded.
+        cache: a file that keeps Inception features from one call to the next.
+
+    Taught in notebook 06.
+    """
+
+    def __init__(self, dims: int = 0, *, download: bool = False, cache: str | Path | None = None) -> None:
+        self.dims, self.unavailable = dims, {}
+        self.network = self._loaded("fid", lambda: load_inception(dims, download)) if dims else None
+        self.lpips = self._loaded("lpips", lambda: load_lpips(download=download))
+        self.cache = FeatureCache(cache) if cache and self.network is not None else None
+        if not dims:
+            self.unavailable["fid"] = "not asked for"
+
+    def _loaded(self, name: str, load: Callable) -> Callable | None:
+        try:
+            return load()
+        except Unavailable as reason:
+            self.unavailable[name] = str(reason)
+            return None
+
+    def of_image(self, result_u8: Tensor, truth_u8: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        r"""Every metric of one picture: `aotlib.metrics.measure`, and LPIPS where it can be had."""
+        scores = metrics.measure(result_u8[None], truth_u8[None], mask[None])
+        return scores | ({"lpips": self.lpips(result_u8[None], truth_u8[None])} if self.lpips else {})
+
+    def features(self) -> Features | None:
+        return Features(self.network, self.cache) if self.network is not None else None
+
+    def of_sets(self, real: np.ndarray, fake: np.ndarray, seed: int) -> list[dict]:
+        r"""A row of mean, low, high and n for each distance; `unavailable` says why one has none."""
+        rows = []
+        for kind in SETS:
+            try:
+                mean, low, high = distances.distance_interval(kind, real, fake, seed=seed)
+                rows.append({"metric": f"{kind}_{self.dims}", "mean": mean, "low": low, "high": high, "n": len(real)})
+            except ValueError as reason:
+                self.unavailable[kind] = str(reason)
+        return rows
 
 
 def network_fill(generator: Generator) -> Fill:
@@ -57,122 +103,79 @@ def network_fill(generator: Generator) -> Fill:
     return fill
 
 
-def cases(
-    files: Sequence[Path],
-    *,
-    size: int,
-    bucket: tuple[float, float],
-    masks: Sequence[MaskFile] = (),
-    seed: int = 0,
-) -> Iterator[Case]:
-    r"""Every photograph, its middle at `size`, with a mask of `bucket`: the seed and its place decide which.
-
-    Args:
-        masks: mask files, taken by their share at this size, each once before one comes again; without them masks are
-            drawn.
-
-    Raises:
-        ValueError: when no mask file falls into the bucket.
-
-    Taught in notebook 06.
-    """
-    name, root = bucket_of(sum(bucket) / 2), common_folder(files)
-    drawn = mask_files(masks, size, bucket, seed) if masks else drawn_masks(size, bucket, seed)
-    for path, mask in zip(files, drawn, strict=False):  # masks never end
-        picture_u8 = centred(torch.from_numpy(read_image(path)).permute(2, 0, 1), size)
-        yield Case(name_of(path, root), name, picture_u8, mask)
-
-
-def drawn_masks(size: int, bucket: tuple[float, float], seed: int) -> Iterator[Tensor]:
-    index = 0
-    while True:
-        yield irregular_mask(size, bucket, seed=seed + BUCKETS.index(bucket), index=index)
-        index += 1
-
-
-def mask_files(masks: Sequence[MaskFile], size: int, bucket: tuple[float, float], seed: int) -> Iterator[Tensor]:
-    r"""The masks whose hole at `size` lies in `bucket`, shuffled, without end; one at a time is read."""
-    rng, name = np.random.default_rng([seed, BUCKETS.index(bucket)]), bucket_of(sum(bucket) / 2)
-    near = [mask for mask in masks if bucket[0] - 0.02 < mask.ratio <= bucket[1] + 0.02]  # resizing changes a share
-    while True:
-        found = False
-        for number in rng.permutation(len(near)):
-            mask = near[number].load(size)
-            if bucket_of(mask.mean().item()) == name:
-                found = True
-                yield mask
-        if not found:
-            raise ValueError(f"none of the {len(masks)} masks has a hole of {name} at {size} px; add such masks")
-
-
 def judge(
     methods: Mapping[str, Fill],
-    files: Sequence[Path],
+    plan: pd.DataFrame,
+    files_root: str | Path,
+    masks_root: str | Path | None = None,
     *,
     size: int,
-    masks: Sequence[MaskFile] = (),
-    seed: int = 0,
-    inception: nn.Module | None = None,
-    buckets: Sequence[tuple[float, float]] = BUCKETS,
+    measures: Measures | None = None,
     data: str = "",
+    seed: int = 0,
     report: Callable[[str], None] = print,
 ) -> Verdict:
-    r"""Fill every photograph with every method in every bucket, and score the fills.
+    r"""Fill every photograph of a plan with every method in every bucket, and score the fills.
+
+    One photograph is in memory at a time; what grows with their number is a row of numbers each, and its features.
 
     Args:
-        masks: as in `cases`.
-        inception: with this network there is a column of Fréchet distances between the fills of a bucket and the
-            photographs themselves; its name says how many dimensions the features have, as in ``FID-768``.
+        plan: which photograph gets which mask: `aotlib.manifest.make`.
+        files_root, masks_root, size: as in `aotlib.manifest.cases`.
+        measures: networks for LPIPS and the distances between sets; without them those are left out.
+        seed: of the bootstrap.
         report: called with a line whenever a bucket is done.
+
+    Raises:
+        ValueError: when a file is not the one that the plan was made with; when a method changed a known pixel, naming
+            it: a result is a composite.
 
     Taught in notebook 06.
     """
-    rows, distances, truth = [], {}, None
-    for bucket in buckets:
-        fills, count = {name: Features(inception) for name in methods}, 0
-        photographs = Features(inception)
-        for case in cases(files, size=size, bucket=bucket, masks=masks, seed=seed):
-            count += 1
-            if truth is None:  # the photographs are the same in every bucket
-                photographs.add(case.picture_u8)
-            for name, fill in methods.items():
-                result = case.filled(fill)
-                fills[name].add(result)
-                scores = metrics.measure(result[None], case.picture_u8[None], case.mask[None])
-                about = {"method": name, "data": data, "images": [case.name], "buckets": [case.bucket]}
-                rows.append(metrics.long_table(scores, **about))
-        if inception is not None:
-            truth = photographs.all() if truth is None else truth
-            distances |= {(name, case.bucket): frechet_distance(ours.all(), truth) for name, ours in fills.items()}
-        report(f"judged {count} pictures with holes of {case.bucket}")
-    images = pd.concat(rows, ignore_index=True)
-    table = metrics.bucket_table(images)
-    if inception is not None:
-        table[f"FID-{truth.shape[1]}"] = [distances[key] for key in zip(table.method, table.bucket, strict=True)]
-    return Verdict(images, table)
+    measures = measures or Measures()
+    tables, sets = [], []
+    for bucket in [b for b, name in zip(BUCKETS, BUCKET_NAMES, strict=True) if name in set(plan.bucket)]:
+        about = {"data": data, "bucket": manifest.bucket_name(bucket)}
+        cases = manifest.cases(plan, files_root, masks_root, size=size, bucket=bucket)
+        scores, features = _bucket(methods, cases, measures)
+        tables += [_long(rows, method=method, **about) for method, rows in scores.items()]
+        real = features.pop("", None)
+        for method, ours in features.items():
+            sets += [{"method": method} | about | row for row in measures.of_sets(real.all(), ours.all(), seed)]
+        report(f"judged {len(next(iter(scores.values())))} pictures with holes of {about['bucket']}")
+    images = pd.concat(tables, ignore_index=True)
+    summary = intervals.summarise(images, seed=seed)
+    if sets:
+        summary = pd.concat([summary, pd.DataFrame(sets).assign(n_infinite=0, n_undefined=0)], ignore_index=True)
+    return Verdict(images, summary, measures.unavailable)
 
 
-class Features:
-    r"""Inception features of pictures that come one by one; no more than a batch of them is kept."""
+def _bucket(methods: Mapping[str, Fill], cases: Iterator[Case], measures: Measures) -> tuple[dict, dict]:
+    """Scores of each method, a dict an image, and features of each method and, under "", of the photographs."""
+    scores: dict[str, list[dict]] = {name: [] for name in methods}
+    features = {name: measures.features() for name in ("", *methods)} if measures.network is not None else {}
+    for case in cases:
+        if features:
+            features[""].add(case.picture_u8)
+        for name, fill in methods.items():
+            result = case.filled(fill)
+            check_known(result, case, name)
+            if features:
+                features[name].add(result)
+            found = measures.of_image(result, case.picture_u8, case.mask)
+            scores[name].append({"image": case.name} | {key: value.item() for key, value in found.items()})
+    return scores, features
 
-    def __init__(self, network: nn.Module | None, batch: int = 16) -> None:
-        self.network, self.batch = network, batch
-        self.waiting: list[Tensor] = []
-        self.found: list[np.ndarray] = []
 
-    def add(self, picture_u8: Tensor) -> None:
-        if self.network is None:
-            return
-        self.waiting.append(picture_u8)
-        if len(self.waiting) == self.batch:
-            self.compute()
+def check_known(result_u8: Tensor, case: Case, method: str) -> None:
+    r"""Refuse a result in which a pixel outside the hole differs from the photograph."""
+    changed = ((result_u8 != case.picture_u8).any(0) & (case.mask[0] < 0.5)).sum().item()
+    if changed:
+        told = f"{method} changed {changed} known pixels of {case.name} ({case.bucket})"
+        raise ValueError(f"{told}; paste its prediction into the hole alone: aotlib.masks.composite, then to_uint8")
 
-    def compute(self) -> None:
-        self.found.append(inception_features(self.network, torch.stack(self.waiting)))
-        self.waiting = []
 
-    def all(self) -> np.ndarray:
-        r"""(N, dims) of all pictures so far."""
-        if self.waiting:
-            self.compute()
-        return np.concatenate(self.found)
+def _long(rows: list[dict], *, method: str, data: str, bucket: str) -> pd.DataFrame:
+    table = pd.DataFrame(rows)
+    scores = {key: torch.tensor(table[key].to_numpy()) for key in table.columns.drop("image")}
+    return metrics.long_table(scores, method=method, data=data, images=list(table.image), buckets=[bucket] * len(table))

@@ -33,6 +33,13 @@ PERCEPTUAL_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_TAPS = ("relu2_2", "relu3_4", "relu4_4", "relu5_2")
 
 
+class Unavailable(RuntimeError):
+    r"""Weights that a number needs are not here; the text, one line that a table can print, says what to do.
+
+    Taught in notebook 06.
+    """
+
+
 class FeatureNet(nn.Module):
     r"""Activations of a frozen VGG19 at named taps.
 

@@ -1,14 +1,13 @@
 r"""One look for every figure, and the few kinds of figure that the notebooks draw.
 
-Functions take and return axes or figures; only `save` and `write_table` touch the disk. Call `style` once, and
-end a cell that draws with `plt.show()`.
+Functions take and return axes or figures; only `save` touches the disk. Call `style` once, and end a cell that draws
+with `plt.show()`. Tables are written by `aotlib.tables`.
 
 Taught in notebook 01.
 """
 
 import textwrap
 from collections.abc import Sequence
-from numbers import Number
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -216,31 +215,3 @@ def save(fig: Figure, out_dir: str | Path, name: str) -> Path:
         with replacing(Path(out_dir, f"{name}.{kind}")) as path:
             fig.savefig(path, format=kind, dpi=300, metadata=metadata)
     return Path(out_dir, f"{name}.png")
-
-
-def _readable(value: object) -> str:
-    """Four significant digits of a number that is no count; text that cannot break a Markdown table."""
-    if isinstance(value, float | np.floating):
-        return f"{value:#.4g}".rstrip(".") if abs(value) < 1000 else f"{value:.0f}"
-    return str(value).replace("|", r"\|")
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """`table` without its index in Markdown; numbers have four digits and stand on the right."""
-    numbers = [all(isinstance(value, Number) or value == "" for value in table[name]) for name in table]
-    align = ["right" if wanted else "left" for wanted in numbers]
-    return table.map(_readable).to_markdown(index=False, disable_numparse=True, colalign=align or None)
-
-
-def write_table(table: pd.DataFrame, out_dir: str | Path, name: str) -> Path:
-    """`name`.csv (every digit) and `name`.md (four digits) lie in `out_dir`; the CSV's path.
-
-    The index is not written: `table.reset_index()` first where it holds names.
-
-    Taught in notebook 06.
-    """
-    with replacing(Path(out_dir, f"{name}.md")) as path:
-        path.write_text(markdown(table) + "\n", encoding="utf-8")
-    with replacing(Path(out_dir, f"{name}.csv")) as path:
-        table.to_csv(path, index=False, lineterminator="\n")
-    return Path(out_dir, f"{name}.csv")

@@ -1,12 +1,12 @@
 r"""How far an inpainted photograph is from the true one: L1, PSNR and SSIM, one number an image.
 
-Every metric takes `result_u8` and `truth_u8`, uint8 tensors (B, 3, H, W), and returns a float64 tensor (B,).
-Score the composite after `aotlib.images.to_uint8`: those are the pixels that a file holds and that any other
-program scores. With a `mask` (B, 1, H, W), 1 = hole, only hole pixels count; an image without a hole then
-scores nan, because a mean over nothing is no number.
+Every metric takes `result_u8` and `truth_u8`, uint8 tensors (B, 3, H, W), and returns a float64 tensor (B,). Score the
+composite after `aotlib.images.to_uint8`: those are the pixels that a file holds and that any other program scores.
+With a `mask` (B, 1, H, W), 1 = hole, only hole pixels count; an image without a hole then scores nan, because a mean
+over nothing is no number.
 
-One name means several things in published tables, so each variant has its own name here: `l1` and
-`relative_l1`, `ssim` and `ssim_released`.
+One name means several things in published tables, so each variant has its own name here: `l1` and `relative_l1`, `ssim`
+and `ssim_released`.
 
 Taught in notebook 06.
 """
@@ -14,10 +14,43 @@ Taught in notebook 06.
 import math
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
+
+
+class About(NamedTuple):
+    """How a metric is printed, the unit or range of its numbers ("" where they have none), and which way is up."""
+
+    label: str
+    unit: str
+    higher_is_better: bool
+
+
+KNOWN = {"l1": About("L1", "0 to 1", False), "relative_l1": About("relative L1", "0 to 1", False)}
+KNOWN |= {"psnr": About("PSNR", "dB", True), "lpips": About("LPIPS", "", False)}
+KNOWN |= {"ssim": About("SSIM", "", True), "ssim_released": About("SSIM, released script", "", True)}
+KNOWN |= {f"hole_{key}": KNOWN[key]._replace(label=f"{KNOWN[key].label} in the hole") for key in ("l1", "psnr", "ssim")}
+OF_SETS = {"fid": About("FID", "", False), "kid": About("KID", "", False)}  # keys end with the feature dimensions
+OF_SETS |= {"p_ids": About("P-IDS", "0 to 1", True), "u_ids": About("U-IDS", "0 to 0.5", True)}
+
+
+def about(key: str) -> About:
+    """Label, unit and direction of the metric `key`, as it stands in a table; an unknown one is a ValueError.
+
+    >>> about("psnr"), about("fid_768").label
+    (About(label='PSNR', unit='dB', higher_is_better=True), 'FID-768')
+
+    Taught in notebook 06.
+    """
+    name, _, dims = key.rpartition("_")
+    if name in OF_SETS and re.fullmatch(r"[1-9]\d*", dims):
+        return OF_SETS[name]._replace(label=f"{OF_SETS[name].label}-{dims}")
+    if key not in KNOWN:
+        raise ValueError(f"no metric is called {key!r}; there are {', '.join(KNOWN)}, and {'_768, '.join(OF_SETS)}_768")
+    return KNOWN[key]
 
 
 def _pair(result_u8: Tensor, truth_u8: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -30,16 +63,11 @@ def _pair(result_u8: Tensor, truth_u8: Tensor, mask: Tensor | None = None) -> tu
     if result_u8.shape != truth_u8.shape:
         shapes = f"result_u8 is {tuple(result_u8.shape)} but truth_u8 is {tuple(truth_u8.shape)}"
         raise ValueError(f"{shapes}: resize neither, find which one was cropped or scaled")
-    if mask is not None:
-        _check_mask(mask, shape=(len(truth_u8), 1, *truth_u8.shape[2:]))
-    return result_u8.double(), truth_u8.double()
-
-
-def _check_mask(mask: Tensor, shape: tuple[int, ...]) -> None:
-    if mask.shape != shape:
+    if mask is not None and mask.shape != (shape := (len(truth_u8), 1, *truth_u8.shape[2:])):
         raise ValueError(f"mask is {tuple(mask.shape)}; these images need {shape}")
-    if not ((mask == 0) | (mask == 1)).all():
+    if mask is not None and not ((mask == 0) | (mask == 1)).all():
         raise ValueError(f"mask must hold only 0 and 1 (1 = hole); its maximum is {float(mask.max()):g}")
+    return result_u8.double(), truth_u8.double()
 
 
 def _mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -90,8 +118,8 @@ def psnr(result_u8: Tensor, truth_u8: Tensor, mask: Tensor | None = None) -> Ten
 
     .. math:: 10 \log_{10} (255^2 / \mathrm{MSE})
 
-    with one mean squared error over all three channels. A composite scores :math:`-10 \log_{10}` (hole ratio)
-    more than its hole alone, 6 dB for a quarter of the image: compare within one mask bucket.
+    with one mean squared error over all three channels. A composite scores :math:`-10 \log_{10}` (hole ratio) more than
+    its hole alone, 6 dB for a quarter of the image: compare within one mask bucket.
 
     >>> black = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
     >>> round(psnr(black + 51, black).item(), 4)  # 10 log10(25)
@@ -138,12 +166,10 @@ def _ssim_map(result_u8: Tensor, truth_u8: Tensor, window: list[float], unbias: 
 def ssim_map(result_u8: Tensor, truth_u8: Tensor) -> Tensor:
     r"""Structural similarity around each pixel, (B, 1, H - 10, W - 10) in [-1, 1]: 1 where they are equal.
 
-    .. math::
-       \frac{(2 \mu_r \mu_t + c_1)(2 \sigma_{rt} + c_2)}
-            {(\mu_r^2 + \mu_t^2 + c_1)(\sigma_r^2 + \sigma_t^2 + c_2)}
+    .. math:: \frac{(2 \mu_r \mu_t + c_1)(2\sigma_{rt} + c_2)}{(\mu_r^2 + \mu_t^2 + c_1)(\sigma_r^2 + \sigma_t^2 + c_2)}
 
-    The local means and (biased) covariances are weighted by an 11 x 11 Gaussian of 1.5 px; the outermost
-    5 pixels have no full window and are left out. :math:`c_1 = 2.55^2`, :math:`c_2 = 7.65^2`.
+    The local means and (biased) covariances are weighted by an 11 x 11 Gaussian of 1.5 px; the outermost 5 pixels have
+    no full window and are left out. :math:`c_1 = 2.55^2`, :math:`c_2 = 7.65^2`.
 
     >>> photo = torch.randint(0, 256, (1, 3, 16, 20), dtype=torch.uint8)
     >>> ssim_map(photo, photo).shape
@@ -195,8 +221,10 @@ def measure(result_u8: Tensor, truth_u8: Tensor, mask: Tensor) -> dict[str, Tens
     Taught in notebook 06.
     """
     pair = (result_u8, truth_u8)
-    scores = {metric.__name__: metric(*pair) for metric in (l1, relative_l1, psnr, ssim, ssim_released)}
-    return scores | {f"hole_{metric.__name__}": metric(*pair, mask) for metric in (l1, psnr, ssim)}
+    in_hole, similarity = {"hole_l1": l1(*pair, mask), "hole_psnr": psnr(*pair, mask)}, ssim_map(*pair)
+    in_hole["hole_ssim"] = _mean(similarity, mask[..., 5:-5, 5:-5])
+    scores = {metric.__name__: metric(*pair) for metric in (l1, relative_l1, psnr)}
+    return scores | {"ssim": _mean(similarity), "ssim_released": ssim_released(*pair)} | in_hole
 
 
 def long_table(
@@ -217,33 +245,6 @@ def long_table(
     for name, values in {"buckets": buckets, **scores}.items():
         if len(values) != len(images):
             raise ValueError(f"{len(images)} image names but {len(values)} values of {name}: give one each")
-    names = {"method": method, "data": data, "bucket": [bucket or "other" for bucket in buckets]}
-    metrics = {metric: values.tolist() for metric, values in scores.items()}
-    wide = pd.DataFrame(names | {"image": list(images)} | metrics)
+    names = {"method": method, "data": data, "bucket": [bucket or "other" for bucket in buckets], "image": list(images)}
+    wide = pd.DataFrame(names | {metric: values.tolist() for metric, values in scores.items()})
     return wide.melt(id_vars=["method", "data", "bucket", "image"], var_name="metric", value_name="value")
-
-
-def bucket_table(long: pd.DataFrame) -> pd.DataFrame:
-    """One row a (method, data, bucket), buckets in order: `n` images, two counts, the mean of each metric.
-
-    One infinite PSNR would make its mean infinite, so infinite and undefined (nan) values are left out of
-    the mean of their metric; `n_infinite` and `n_undefined` count the images that had any.
-
-    >>> scores = {"psnr": torch.tensor([30.0, math.inf])}
-    >>> long = long_table(scores, method="grey", data="samples", images=["a", "b"], buckets=["1-10 %"] * 2)
-    >>> print(*bucket_table(long).iloc[0])
-    grey samples 1-10 % 2 1 0 30.0
-
-    Taught in notebook 06.
-    """
-    keys = ["method", "data", "bucket"]
-    if long.duplicated([*keys, "image", "metric"]).any():
-        raise ValueError("one image has two values of one metric for one method: was a table joined twice?")
-    wide = long.pivot(index=[*keys, "image"], columns="metric", values="value")[long["metric"].unique()]
-    infinite = wide.abs() == math.inf
-    counts = {"n": 1, "n_infinite": infinite.any(axis=1), "n_undefined": wide.isna().any(axis=1)}
-    means = wide.mask(infinite).groupby(keys).mean()
-    table = pd.DataFrame(counts).groupby(keys).sum().join(means).reset_index()
-    order = {key: list(long[key].unique()) for key in keys}  # methods and data sets as they came
-    order["bucket"].sort(key=lambda name: float(re.match(r"\d*", name)[0] or "inf"))  # by its lower bound
-    return table.sort_values(keys, key=lambda column: column.map(order[column.name].index), ignore_index=True)

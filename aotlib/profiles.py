@@ -16,7 +16,8 @@ import yaml
 from aotlib.choices import nearest
 from aotlib.records import data_folder, fingerprint
 
-TRAINING = "05_training"
+TRAINING, EVALUATION = "05_training", "06_evaluation"
+BEFORE = {"run_dir": TRAINING, "evaluation_dir": EVALUATION}  # parameters that name the folder of another notebook
 FOLDERS = ("data", "masks")  # parameters that may name a folder; those whose names end in _dir always do
 # What decides the weights besides the parameters: a run by other code gets another folder. A test holds this list
 # against the imports of train.py.
@@ -167,7 +168,8 @@ def run_name(parameters: dict, *, code: str = "", data: str = "") -> str:
 def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
     r"""Every notebook of the profile in order, with the folder that it writes to and all its parameters.
 
-    A notebook that has a parameter ``run_dir`` gets the folder of the training run.
+    A notebook that has a parameter ``run_dir`` gets the folder of the training run, one that has an
+    ``evaluation_dir`` that of the evaluation.
     """
     root = Path(root or find_root()).resolve()
     results = root / "results" / profile
@@ -177,7 +179,7 @@ def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
         if not notebook.is_file():
             known = [path.stem for path in notebook.parent.glob("*.ipynb")]
             raise FileNotFoundError(f"profiles/{profile}.yaml: there is no notebook {name!r}; {nearest(name, known)}")
-        if fixed := {"out_dir", "run_dir"} & given.keys():
+        if fixed := {"out_dir", *BEFORE} & given.keys():
             raise ValueError(f"profiles/{profile}.yaml: {name}: {', '.join(sorted(fixed))} is not a profile's to set")
         parameters = checked_parameters(notebook, given)
         folders = [key for key, value in parameters.items() if key.endswith("_dir") and value]
@@ -185,10 +187,10 @@ def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
         for key in folders:
             parameters[key] = str((notebook.parent / parameters[key]).resolve())
         out_dir = results / "training" / training_run(parameters, root) if name == TRAINING else results / name
-        if "run_dir" in parameters:
-            if TRAINING not in jobs:
-                raise ValueError(f"profiles/{profile}.yaml: {name} has a run_dir, but no {TRAINING} comes before it")
-            parameters["run_dir"] = str(jobs[TRAINING].out_dir)
+        for key in BEFORE.keys() & parameters.keys():
+            if BEFORE[key] not in jobs:
+                raise ValueError(f"profiles/{profile}.yaml: {name} has a {key}, but no {BEFORE[key]} comes before it")
+            parameters[key] = str(jobs[BEFORE[key]].out_dir)
         jobs[name] = Job(notebook, out_dir, parameters | {"out_dir": str(out_dir)})
     return jobs
 

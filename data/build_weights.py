@@ -14,21 +14,23 @@ import json
 from datetime import date
 from pathlib import Path
 
-import torch
+import pandas as pd
 from safetensors.torch import load_file
 
-from aotlib import figures, records
+from aotlib import manifest, records, tables
 from aotlib.classical import CLASSICAL
-from aotlib.evaluate import judge, network_fill
-from aotlib.fid import load_inception
+from aotlib.comparison import compare
+from aotlib.evaluate import Measures, judge, network_fill
 from aotlib.files import replacing
-from aotlib.images import find_images
+from aotlib.images import common_folder, find_images
 from aotlib.masks import load_masks
+from aotlib.metrics import about
 from aotlib.trainlog import read_log
 from aotlib.weights import load_generator, read_card, save_weights
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 NAME = "aotgan_demo"
+SHOWN = ("psnr", "ssim", "hole_l1", "fid_768")
 PLACES = ("data", "data_dir", "masks", "start_from")  # of the machine that trained; the card says it in words
 
 
@@ -47,12 +49,27 @@ def main() -> None:
     files = find_images(options.photographs)
     files = files[: options.limit or len(files)]
     methods = {"AOT-GAN demo": network_fill(load_generator(path))} | CLASSICAL
-    with torch.inference_mode():
-        inception = load_inception(768)
-        verdict = judge(methods, files, size=options.size, masks=load_masks(options.masks), inception=inception)
-    table = verdict.buckets.drop(columns=["data", "n_infinite", "n_undefined"])
-    figures.write_table(table, WEIGHTS, f"{NAME}_buckets")
-    write_card(path, options, len(files))
+    root = common_folder(files)
+    plan = manifest.make(
+        files, size=options.size, masks=load_masks(options.masks), files_root=root, masks_root=options.masks
+    )
+    verdict = judge(methods, plan, root, options.masks, size=options.size, measures=Measures(768))
+    summary = verdict.summary.drop(columns="data")
+    with replacing(WEIGHTS / f"{NAME}_summary.csv") as temporary:
+        summary.to_csv(temporary, index=False, lineterminator="\n")
+    shown = {metric: tables.markdown(tables.spread(verdict.summary, metric)) for metric in SHOWN}
+    better = [compare(verdict.images, metric, to="AOT-GAN demo") for metric in ("psnr", "ssim", "hole_l1")]
+    write_card(path, options, len(files), shown, said(pd.concat(better)))
+
+
+def said(versus: pd.DataFrame) -> list[str]:
+    r"""A sentence a metric and rival: in which buckets it differs significantly from the demo weights."""
+    lines = []
+    for (metric, method), rows in versus.groupby(["metric", "method"], sort=False):
+        ours = ", ".join(rows[rows.better == "AOT-GAN demo"].bucket) or "no bucket"
+        theirs = ", ".join(rows[rows.better == method].bucket) or "no bucket"
+        lines.append(f"- {about(metric).label} against {method}: better in {ours}; worse in {theirs}.")
+    return lines
 
 
 def pack(run: Path) -> Path:
@@ -63,7 +80,9 @@ def pack(run: Path) -> Path:
     return path
 
 
-def write_card(path: Path, options: argparse.Namespace, n_pictures: int) -> None:
+def write_card(
+    path: Path, options: argparse.Namespace, n_pictures: int, shown: dict[str, str], versus: list[str]
+) -> None:
     stages = []
     for run in options.runs:
         record = json.loads((run / "record.json").read_text(encoding="utf-8"))
@@ -86,11 +105,10 @@ def write_card(path: Path, options: argparse.Namespace, n_pictures: int) -> None
     }
     records.write_json(WEIGHTS / f"{NAME}.json", card)
     with replacing(WEIGHTS / "README.md") as temporary:
-        temporary.write_text(text_of(card), encoding="utf-8")
+        temporary.write_text(text_of(card, shown, versus), encoding="utf-8")
 
 
-def text_of(card: dict) -> str:
-    table = (WEIGHTS / f"{NAME}_buckets.md").read_text(encoding="utf-8")
+def text_of(card: dict, shown: dict[str, str], versus: list[str]) -> str:
     lines = [
         f"# {card['weights']}",
         "",
@@ -119,10 +137,22 @@ def text_of(card: dict) -> str:
         "## Measured",
         "",
         f"{where['photographs']} photographs that it was not trained on, {where['size']} px, mask files of six sizes,",
-        "one mask a photograph and bucket, the same for every method. FID-768 is a distance in pytorch-fid's network,",
-        "at 768 dimensions: comparable within this table only.",
+        "one mask a photograph and bucket, the same for every method. In brackets: 95 % intervals over photographs.",
+        "FID-768 is a distance in pytorch-fid's network, at 768 dimensions: comparable within this table only.",
         "",
-        table,
+    ]
+    for metric, table in shown.items():
+        label, unit, up = about(metric)
+        lines += [f"### {label}{f' ({unit})' if unit else ''}, {'higher' if up else 'lower'} is better", "", table, ""]
+    lines += [
+        "### Beyond chance",
+        "",
+        "Differences on the same photograph, 95 % with Holm's correction over the table of a metric:",
+        "",
+        *versus,
+        "",
+        f"Every metric, with its interval: `{NAME}_summary.csv`.",
+        "",
     ]
     return "\n".join(lines)
 

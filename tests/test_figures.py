@@ -262,20 +262,3 @@ def test_save_leaves_the_old_files_when_it_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         figures.save(fig, tmp_path, "figure")
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 2
-
-
-def test_write_table_keeps_every_digit_in_csv_and_four_in_markdown(tmp_path):
-    values = [1 / 3, np.inf, 9999.9, 100.0]
-    table = pd.DataFrame({"method": ["a|b", "c", "d", "e"], "n": [1, 20000, 3, 4], "psnr": values})
-    table["loss"] = [0.0000123456, np.nan, 999.96, 2.0]
-    path = figures.write_table(table, tmp_path, "scores")
-    assert path == tmp_path / "scores.csv" and len(list(tmp_path.iterdir())) == 2
-    pd.testing.assert_frame_equal(pd.read_csv(path), table, check_exact=True)
-    cells = [[c.strip() for c in line.split(" | ")] for line in (tmp_path / "scores.md").read_text().splitlines()[2:]]
-    assert [row[1:] for row in cells] == [
-        ["1", "0.3333", "1.235e-05 |"],
-        ["20000", "inf", "nan |"],
-        ["3", "10000", "1000 |"],
-        ["4", "100.0", "2.000 |"],
-    ]
-    assert cells[0][0] == r"| a\|b"

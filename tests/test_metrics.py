@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from skimage import data
@@ -184,30 +183,30 @@ def test_long_table_has_one_row_an_image_and_metric():
     assert row["value"] == 0.25 and row["bucket"] == "1-10 %"
 
 
-def test_bucket_table_averages_what_is_finite_and_counts_the_rest():
-    table = metrics.bucket_table(pd.concat([example("ours"), example("a baseline")]))
-    assert list(table.columns) == [
-        *("method", "data", "bucket"),
-        *("n", "n_infinite", "n_undefined", "psnr", "hole_ssim"),
-    ]
-    assert table["method"].tolist() == ["ours"] * 3 + ["a baseline"] * 3  # as they came, not by the alphabet
-    assert table["bucket"].tolist() == ["1-10 %", "40-50 %", "other"] * 2
-    counts = [[2, 1, 0], [1, 0, 0], [1, 0, 1]]
-    assert table[["n", "n_infinite", "n_undefined"]].values.tolist() == counts * 2
-    assert table["psnr"].tolist() == [30, 20, 40] * 2
-    assert table["hole_ssim"][:2].tolist() == [0.625, 0.5] and math.isnan(table["hole_ssim"][2])
-
-
-def test_buckets_sort_by_their_lower_bound_not_by_their_letters():
-    buckets = ["10-20 %", "1-10 %", "50-60 %", "20-30 %"]
-    scores = {"l1": torch.zeros(4)}
-    long = metrics.long_table(scores, method="m", data="d", images=list("abcd"), buckets=buckets)
-    assert metrics.bucket_table(long)["bucket"].tolist() == ["1-10 %", "10-20 %", "20-30 %", "50-60 %"]
-
-
-def test_tables_refuse_missing_names_and_double_rows():
+def test_long_table_refuses_missing_names():
     with pytest.raises(ValueError, match="1 image names but 2 values of l1"):
         scores = {"l1": torch.zeros(2)}
         metrics.long_table(scores, method="m", data="d", images=["a"], buckets=["1-10 %"])
-    with pytest.raises(ValueError, match="two values of one metric"):
-        metrics.bucket_table(pd.concat([example(), example()]))
+
+
+def test_every_metric_is_known_by_its_label_its_unit_and_its_direction(batch):
+    about = {name: metrics.about(name) for name in [*metrics.measure(*batch), "lpips"]}
+    assert len({label for label, _, _ in about.values()}) == len(about), "two metrics in one column"
+    _, truth, mask = batch
+    worse, best = metrics.measure(truth // 2, truth, mask), metrics.measure(truth, truth, mask)
+    for name in NAMES:
+        assert (best[name] > worse[name]).all() == about[name].higher_is_better, name
+    assert about["hole_psnr"] == ("PSNR in the hole", "dB", True) and about["l1"].unit == "0 to 1"
+    assert not about["lpips"].higher_is_better
+
+
+def test_a_distance_between_sets_is_known_with_its_dimensions():
+    keys = ["fid_768", "kid_2048", "p_ids_64", "u_ids_192"]
+    assert [metrics.about(key).label for key in keys] == ["FID-768", "KID-2048", "P-IDS-64", "U-IDS-192"]
+    assert [metrics.about(key).higher_is_better for key in keys] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("key", ["fid", "fid_", "fid_0", "fid_768_", "ids_768", "l1_768", "PSNR", "psnr ", ""])
+def test_an_unknown_metric_is_refused_with_the_names_of_those_there_are(key):
+    with pytest.raises(ValueError, match=rf"'{key}'; there are l1, .*hole_ssim, and fid_768, .* u_ids_768$"):
+        metrics.about(key)

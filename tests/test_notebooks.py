@@ -117,7 +117,7 @@ def executed(text):
 
 def test_a_good_notebook_has_no_fault():
     assert build.faults(executed(TOY)) == []
-    assert build.faults(executed(TOY), size=250_001) == ["250 KB, more than 250"]
+    assert build.faults(executed(TOY), size=450_001) == ["450 KB, more than 450"]
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,21 @@
-"""Running a notebook, its record, profiles: what is kept, and what is refused."""
+"""Running a notebook, its record, profiles, the report: what is kept, and what is refused."""
 
 import ast
 import json
 import os
+import re
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from PIL import Image
 
-from aotlib import profiles, records, runs
+from aotlib import profiles, records, report, runs
 from aotlib.files import only_writer
 
 WHERE = (
@@ -317,3 +321,140 @@ def test_code_state_knows_commit_and_changes(tmp_path):
     assert records.code_state(tmp_path) == (commit, True)
     (tmp_path / "inner").mkdir()
     assert records.code_state(tmp_path / "inner") == (None, None)  # somebody else's history
+
+
+SAVED = {
+    "title": "# 6 · A & B: what $x_1$ is\n**You will** see <b> and $\\hat x$ ([card](../card.md), [paper](https://a.org/?b=1&c=2)).\n\nMore.",
+    "late": "figures.save(\n    fig,\n    f'{out_dir}/figures',\n    'late',\n)\ntables.write(rows, out_dir, 'wide')",
+    "code": "assert 1 == 1",
+    "late read": "## A heading\nRead it: of something else.",
+    "early": "figures.save(fig, out_dir, 'early')",
+    "early read": "Of `b`. Read it: *it* falls.\n\nRead it: later.\n\n## Next\nRead it: no.",
+}
+
+
+def _cells(*names):
+    kinds = ("code" if names and name in ("late", "early", "code") else "markdown" for name in names)
+    return [{"cell_type": kind, "source": SAVED.get(name, name)} for kind, name in zip(kinds, names)]
+
+
+@pytest.mark.parametrize(
+    "names, early",
+    [
+        (("early", "early read"), "Of `b`. Read it: *it* falls."),
+        (("early", "code", "early read"), "Of `b`. Read it: *it* falls."),
+        (("early", "Some words.", "early read"), ""),  # what is read there is something else
+        (("early", "late read"), ""),
+        (("early",), ""),
+        (("early", "late", "early read"), ""),  # the nearer figure has it
+    ],
+)
+def test_a_figure_is_read_by_the_text_that_follows_it(names, early):
+    said = report.captions(_cells(*names))
+    assert said["figure", "early"] == early and list(said)[0] == ("figure", "early")
+    if "late" in names:
+        assert said["figure", "late"].startswith("Of `b`.") and said["table", "wide"] == ""
+    assert report.captions([{"cell_type": "code", "source": "%magic\nfigures.save(fig, out_dir, 'a')"}]) == {}
+
+
+def test_every_figure_of_the_committed_notebooks_is_found_and_no_sentence_is_used_twice():
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        cells = json.loads(path.read_text())["cells"]
+        said = report.captions(cells)
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        assert [kind for kind, _ in said].count("figure") == code.count("figures.save(") > 0
+        read = [caption for caption in said.values() if caption]
+        assert read and len(read) == len(set(read)) and all("Read it: " in caption for caption in read)
+
+
+class _Strict(HTMLParser):
+    """Raises at what a browser would mend: an element left open or closed twice, a bare &, an id given twice."""
+
+    EMPTY = {"meta", "link", "img", "br"}
+    BLOCKS = {"p", "div", "figure", "figcaption", "table", "section", "h1", "h2", "h3", "ol", "li", "nav", "main"}
+
+    def __init__(self):
+        super().__init__(convert_charrefs=False)
+        self.open, self.ids, self.links, self.images, self.kind = [], set(), [], [], ""
+
+    def handle_decl(self, decl):
+        self.kind = decl
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        assert len(given) == len(attrs) and None not in given.values(), (tag, attrs)
+        assert not (tag in self.BLOCKS and {"p", "h1", "h2", "h3"} & set(self.open)), (tag, self.open)
+        if "id" in given:
+            assert given["id"] not in self.ids and re.fullmatch(r"\S+", given["id"])
+            self.ids.add(given["id"])
+        self.links += [given["href"]] if tag == "a" else []
+        self.images += [given] if tag == "img" else []
+        self.open += [] if tag in self.EMPTY else [tag]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        assert "&" not in data and ("<" not in data or self.open[-1] == "style"), data
+
+
+@pytest.fixture
+def shown(toy, make_notebook):
+    """The toy, its first notebook run: two figures and a table that its cells save, a figure that they do not name."""
+    folder = toy / "results" / "toy" / "01_data"
+    path = make_notebook(folder / "01_data.ipynb", "a = 1", SAVED["late"], SAVED["early"])
+    notebook = nbformat.read(path, 4)
+    texts = [nbformat.v4.new_markdown_cell(SAVED[name]) for name in ("title", "late read", "early read")]
+    notebook.cells = [texts[0], *notebook.cells[:2], texts[1], notebook.cells[2], texts[2]]
+    nbformat.write(notebook, path)
+    for name in ("figures", "tables"):
+        (folder / name).mkdir()
+    for name, dpi in (("early", 300), ("late", 300), ('a <b> " c', 72)):
+        Image.new("RGB", (1350, 300), "navy").save(folder / "figures" / f"{name}.png", dpi=(dpi, dpi))
+    table = "| a \\| b | n | why |\n|:--|--:|:--|\n| - | - | - |\n| x<y | 1 | R&D |\n"
+    (folder / "tables" / "wide.md").write_text(table + "\n| another |\n|---|\n| 7 |\n")
+    record = {"started": "2026-01-01", "seconds": 1.2, "device": "cpu", "features": None, "seed": 0, "data": None}
+    records.write_json(folder / "record.json", record | {"commit": None, "dirty": None})
+    return toy
+
+
+def test_the_report_reads_like_the_notebook(shown):
+    text = report.page("toy", shown)
+    assert report.page("toy", shown) == text == report.write_report("toy", shown).read_text()
+    titles = re.findall(r"<h3>(.+)</h3>", text)
+    assert titles == ["Figure: late", "Table: wide", "Figure: early", "Figure: a &lt;b&gt; &#34; c"]
+    assert re.findall(r"<figcaption>(.+)</figcaption>", text) == [
+        "<p>Of <code>b</code>. Read it: <em>it</em> falls.</p>"
+    ]
+    assert "<strong>You will</strong> see &lt;b&gt; and" in text and "More." not in text
+    assert "(card, <a " in text and 'href="https://a.org/?b=1&amp;c=2"' in text  # no link to a file beside
+    assert "Not run: 05_training, 06_evaluation." in text
+    assert re.findall("--inches: ([0-9.]+)", text) == ["4.50", "4.50", "18.75"]
+    head, *rows = re.findall(r"<tr>(.*)</tr>", text)[:3]
+    assert head == '<th scope="col">a | b</th><th scope="col">n</th><th scope="col" class="text">why</th>'
+    assert rows == [
+        '<td>-</td><td>-</td><td class="text">-</td>', '<td>x&lt;y</td><td>1</td><td class="text">R&amp;D</td>'
+    ]  # fmt: skip
+    assert ">another<" not in text
+
+
+def test_the_report_is_html_that_needs_no_mending(shown):
+    page = _Strict()
+    page.feed(report.page("toy", shown))
+    page.close()
+    assert page.open == [] and page.kind == "doctype html"
+    assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= page.ids
+    assert {"contents", "origin", "01_data"} <= page.ids and len(page.links) > 6
+    assert len(page.images) == 3 + 3  # a formula in the title stands among the contents, too
+    assert [image["alt"] for image in page.images][2:4] == [
+        r"\hat x",
+        "Figure: late of notebook 6 · A & B: what x_1 is",
+    ]
+    assert all(image["src"].startswith("data:image/") for image in page.images)
+
+
+def test_a_formula_that_cannot_be_set_stays_as_it_was_written(shown):
+    notebook = shown / "results" / "toy" / "01_data" / "01_data.ipynb"
+    notebook.write_text(notebook.read_text().replace("x_1", "\\\\begin{a}<"))
+    text = report.page("toy", shown)
+    assert r"<code>\begin{a}&lt;</code>" in text and text.count('class="formula"') == 1

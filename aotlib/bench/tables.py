@@ -2,7 +2,7 @@ r"""A benchmark's record as tables in Markdown. Taught in notebook 12."""
 
 import pandas as pd
 
-from aotlib.figures import markdown
+from aotlib.tables import markdown
 
 PAIRS = ("size", "batch", "reference_s", "lean_s", "fast_s", "ratio", "images_per_s", "max_abs_diff", "mean_abs_diff")
 WAY = ("name", "precision", "layout", "compile", "median_s", "low_s", "high_s", "n", "first_s", "failed")

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
-from aotlib import figures, runs
+from aotlib import figures, runs, tables
 from aotlib.data import InpaintingDataset, SampleOrder, dataset_files
 from aotlib.images import image_size
 from aotlib.masks import BUCKET_NAMES, BUCKETS, bucket_of, composite, hole_ratio, irregular_mask, touches_frame
@@ -35,7 +35,7 @@ files = {split: dataset_files(data, data_dir, split) for split in ("train", "val
 sides = {split: [image_size(path) for path in paths] for split, paths in files.items()}
 rows = [(split, len(s), min(min(a) for a in s), max(max(a) for a in s)) for split, s in sides.items()]
 splits = pd.DataFrame(rows, columns=["split", "photographs", "shortest side / px", "longest side / px"])
-figures.write_table(splits, f"{out_dir}/tables", "splits")
+tables.write(splits, f"{out_dir}/tables", "splits")
 assert not set(files["train"]) & set(files["test"])
 print(splits.to_string(index=False))
 # %% [markdown]
@@ -85,7 +85,7 @@ for name, batch in masks.items():
     assert all(bucket_of(r.item()) == name for r in ratio)
     rows.append((name, len(batch), touches_frame(batch).double().mean().item()))
 buckets = pd.DataFrame(rows, columns=["hole", "masks", "share that touches the frame"])
-figures.write_table(buckets, f"{out_dir}/tables", "buckets")
+tables.write(buckets, f"{out_dir}/tables", "buckets")
 print(buckets.round(2).to_string(index=False))
 # %% [markdown]
 # A hole at the frame is harder: known pixels stand on one side of it only. Large holes nearly always touch it.

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from aotlib import figures, runs
+from aotlib import figures, runs, tables
 from aotlib.blocks import AOTBlock, gate_update, standardise
 from aotlib.data import InpaintingDataset
 from aotlib.masks import composite
@@ -188,7 +188,7 @@ blocks = 8 * 64**2 * 9 * (256 * 256 + 2 * 256 * 256)
 decoder = 9 * (128**2 * 256 * 128 + 256**2 * 128 * 64 + 256**2 * 64 * 3)
 assert encoder + blocks + decoder == macs(256)
 cost = pd.DataFrame({"side / px": [256, 512, 1024], "GMAC": [round(macs(s) / 1e9, 3) for s in (256, 512, 1024)]})
-figures.write_table(cost, f"{out_dir}/tables", "cost")
+tables.write(cost, f"{out_dir}/tables", "cost")
 print(cost.to_string(index=False))
 # %% [markdown]
 # Read it: four fifths of the arithmetic is in the blocks, and twice the side costs four times as much.

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from aotlib import figures, losses, runs
+from aotlib import figures, losses, runs, tables
 from aotlib.data import InpaintingDataset
 from aotlib.model import Discriminator
 
@@ -132,7 +132,7 @@ for design in (*designs, "released"):
     rows.append((design, on_real.flatten()[0].item(), known_label, hole_label, 1.0, 1.0 - hole_label))
 columns = ["design", "D: photograph", "D: known", "D: hole", "G: hole", "G - D in the hole"]
 table = pd.DataFrame(rows, columns=columns)
-figures.write_table(table, f"{out_dir}/tables", "labels")
+tables.write(table, f"{out_dir}/tables", "labels")
 print(table.round(2).to_string(index=False))
 # %% [markdown]
 # Read it: in the paper's design $G$ wants 1 where $D$ is to say nearly 0: a contest. In the released code both want nearly

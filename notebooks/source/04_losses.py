@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from torchvision.transforms import v2
 
-from aotlib import figures, losses, runs
+from aotlib import figures, losses, runs, tables
 from aotlib.data import InpaintingDataset
 from aotlib.features import gram, load_features
 from aotlib.masks import composite
@@ -79,7 +79,7 @@ def judge(z):
 
 values = pd.DataFrame({name: judge(z) for name, z in copies.items()}).T
 relative = values / values.loc["mean colour"]
-figures.write_table(values.rename_axis("copy").reset_index(), f"{out_dir}/tables", "values")
+tables.write(values.rename_axis("copy").reset_index(), f"{out_dir}/tables", "values")
 captions = [f"rec {r.rec:.2f}\nper {r.per:.2f}\nsty {r.sty:.2f}" for r in relative.itertuples()]
 fig = figures.grid([[x[0], *[z[0] for z in copies.values()]]], ["photograph", *copies], [["", *captions]])
 fig.text(0, 0, f"feature network: {network.name}", fontsize=6, va="bottom")
@@ -134,7 +134,7 @@ print("share of the push outside the hole is zero for:", [name for name, share i
 # %%
 weights = pd.Series({"rec": 1.0, "per": 0.1, "sty": 250.0})
 shares = values.mul(weights).div(values.mul(weights).sum(axis=1), axis=0).rename_axis("copy")
-figures.write_table(shares.reset_index(), f"{out_dir}/tables", "shares")
+tables.write(shares.reset_index(), f"{out_dir}/tables", "shares")
 ax = shares.plot.barh(stacked=True, figsize=(figures.COLUMN, 2.4))
 ax.set(xlabel=f"share of the weighted sum (features: {network.name})", ylabel="")
 ax.legend(ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1))

@@ -43,7 +43,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from aotlib import figures, launch, runs
+from aotlib import figures, launch, runs, tables
 from aotlib.config import TrainConfig
 from aotlib.features import load_features
 from aotlib.hardware import pick_device
@@ -148,7 +148,7 @@ plt.show()
 # %%
 scores = log.dropna(subset=["val_psnr"])[["step", "val_psnr", "val_hole_l1"]]
 best = scores.loc[scores.val_hole_l1.idxmin()]
-figures.write_table(scores, f"{out_dir}/tables", "held_out")
+tables.write(scores, f"{out_dir}/tables", "held_out")
 print(scores.round(3).to_string(index=False))
 print(f"kept as generator_best.safetensors: step {best.step:.0f}, the lowest error inside the holes")
 # %% [markdown]

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from aotlib import figures, records, runs
+from aotlib import figures, records, runs, tables
 from aotlib.bench import inference, layers, reference, steps
 from aotlib.bench.timing import Budget
 from aotlib.features import FeatureNet, seeded_layers, vgg_layers
@@ -136,7 +136,7 @@ ladder = pd.DataFrame(steps.ladder(config, vgg, device, budget.part(0.5), n=repe
 if "failed" in ladder:
     print(*ladder.failed.dropna(), sep="\n")
     ladder = ladder[ladder.failed.isna()]
-figures.write_table(ladder, f"{out_dir}/tables", "ladder")
+tables.write(ladder, f"{out_dir}/tables", "ladder")
 fig, ax = plt.subplots(figsize=(figures.COLUMN, 0.35 * len(ladder) + 0.9))
 spread = [1000 * (ladder.median_s - ladder.low_s), 1000 * (ladder.high_s - ladder.median_s)]
 ax.barh(ladder.name, 1000 * ladder.median_s, xerr=spread, color=figures.PALETTE["blue"])
@@ -170,7 +170,7 @@ for rate in layers.RATES:
 table = layers.layer_table(device, budget.part(0.3), size=fill_size, width=width, n=repetitions)
 layer = pd.DataFrame(table)
 layer["way"] = layer.form.str.replace("_", " ") + ", " + layer.layout + ", " + layer.precision
-figures.write_table(layer, f"{out_dir}/tables", "layers")
+tables.write(layer, f"{out_dir}/tables", "layers")
 fig, ax = plt.subplots(figsize=(figures.PAGE, 2.6))
 layer.pivot(index="rate", columns="way", values="both_tflops").mul(1000).plot.bar(ax=ax, rot=0)
 ax.set(xlabel="rate", ylabel="GFLOP/s, both passes")
@@ -198,7 +198,7 @@ columns = ["name", "median_s", "low_s", "high_s", "n", "max_abs_diff", "mean_abs
 first = {"name": "plain float32", "median_s": filled["reference_s"], "max_abs_diff": 0.0, "mean_abs_diff": 0.0}
 ways = pd.DataFrame([first | filled["reference_spread"], *filled["variants"]])
 ways = ways[[column for column in columns if column in ways]]
-figures.write_table(ways, f"{out_dir}/tables", "fill")
+tables.write(ways, f"{out_dir}/tables", "fill")
 print(f"{machine}, {fill_size} px, untrained He weights")
 ways.rename(columns=lambda name: name.replace("_s", " / s"))
 # %%
@@ -220,7 +220,7 @@ for path in sorted(Path(bench_dir).glob("*.json")):
         kept = {key: row[key] for key in ("size", "batch", "reference_s", "lean_s", "ratio", "precision", "compile")}
         rows.append({"device": content["device"], "threads": content["threads"]} | kept)
 if rows:
-    figures.write_table(pd.DataFrame(rows), f"{out_dir}/tables", "machines")
+    tables.write(pd.DataFrame(rows), f"{out_dir}/tables", "machines")
     print(pd.DataFrame(rows).round(2).to_string(index=False))
 else:
     print("no file in results/bench yet: make bench, on a machine that does nothing else meanwhile")

@@ -1,0 +1,70 @@
+r"""Curves of metrics over the buckets of hole size, with the intervals that the tables print.
+
+Taught in notebook 06.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aotlib.figures import COLUMN, PAGE
+from aotlib.masks import BUCKET_NAMES
+from aotlib.metrics import OF_SETS, about
+
+HEIGHT = 2.1  # inches of one panel
+
+
+def bands(summary: pd.DataFrame, metric: str, *, ax: Axes | None = None) -> Axes:
+    r"""The mean of `metric` in each bucket, a line a method, and its 95 % interval as a band; a legend is left to you.
+
+    `summary` is a table of `aotlib.intervals.summarise`. Lines differ in dash and marker too, not in colour alone.
+
+    Raises:
+        ValueError: when the summary has no such metric by bucket.
+
+    Taught in notebook 06.
+    """
+    ax, (label, unit, _) = ax or plt.figure().add_subplot(), about(metric)
+    rows = summary[(summary.metric == metric) & summary.bucket.isin(BUCKET_NAMES)]
+    if rows.empty:
+        raise ValueError(f"no {metric!r} by bucket; the table has {', '.join(summary.metric.unique())}")
+    order = [name for name in BUCKET_NAMES if name in set(rows.bucket)]
+    rows = rows.assign(hole=rows.bucket.map(order.index))
+    sns.lineplot(rows, x="hole", y="mean", hue="method", style="method", markers=True, errorbar=None, ax=ax)
+    ax.get_legend().remove()
+    for colour, (_, part) in zip(sns.color_palette(), rows.groupby("method", sort=False), strict=False):
+        part = part.sort_values("hole")
+        ax.fill_between(part.hole, part.low, part.high, color=colour, alpha=0.2, linewidth=0)
+    ax.set_xticks(range(len(order)), [name.replace(" %", "") for name in order], rotation=45)
+    ranged = f" ({unit})" if " to " in unit else f" / {unit}"  # "0 to 1" is no unit to divide by
+    counted = f" (n = {int(rows.n.min())})" if metric.rpartition("_")[0] in OF_SETS else ""  # they mean nothing without
+    ax.set(xlabel="hole / %", ylabel=label + (ranged if unit else "") + counted)
+    sns.despine(ax=ax)
+    return ax
+
+
+def every_metric(summary: pd.DataFrame, metrics: Sequence[str], *, width: float = PAGE, note: str = "") -> Figure:
+    r"""A panel of `bands` for each metric, three beside each other across the page or one in a column; one legend.
+
+    Args:
+        width: inches, `aotlib.figures.PAGE` or `aotlib.figures.COLUMN`.
+        note: small print below, such as what all the numbers depend on.
+
+    Taught in notebook 06.
+    """
+    n_columns = 1 if width <= COLUMN else min(3, len(metrics))
+    n_rows = -(-len(metrics) // n_columns)
+    fig, axes = plt.subplots(n_rows, n_columns, figsize=(width, HEIGHT * n_rows + 0.6), squeeze=False)
+    for ax, metric in zip(axes.flat, metrics, strict=False):
+        bands(summary, metric, ax=ax)
+    for ax in axes.flat[len(metrics) :]:
+        ax.set_visible(False)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncol=2 if width <= COLUMN else 3)
+    if note:
+        fig.supxlabel(note, x=0, ha="left", fontsize=6)
+    return fig

@@ -1,0 +1,55 @@
+"""Curves over the buckets: what is drawn is what the table says."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from aotlib import figures, panels
+
+
+@pytest.fixture
+def summary():
+    rows = []
+    for shift, method in enumerate(("ours", "theirs")):
+        for mean, bucket in ((20.0 + shift, "10-20 %"), (30.0 + shift, "1-10 %"), (25.0 + shift, "all")):
+            about = {"method": method, "data": "d", "bucket": bucket, "mean": mean, "low": mean - 1, "high": mean + 2}
+            rows += [about | {"metric": metric, "n": 7} for metric in ("psnr", "fid_768", "l1", "ssim")]
+    yield pd.DataFrame(rows)
+    plt.close("all")
+
+
+def test_lines_and_bands_are_the_tables_numbers(summary):
+    ax = panels.bands(summary, "psnr")
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 2]
+    assert [list(line.get_ydata()) for line in lines] == [[30, 20], [31, 21]]  # by the size of the hole; "all" is none
+    extents = [
+        np.ptp([path.vertices[:, 1].min(), path.vertices[:, 1].max()]) for c in ax.collections for path in c.get_paths()
+    ]
+    assert extents == [13.0, 13.0]  # from 20 - 1 to 30 + 2
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1-10", "10-20"]
+    assert ax.get_ylabel() == "PSNR / dB" and ax.get_legend() is None
+    assert [line.is_dashed() for line in lines] == [False, True]
+    band, line = ax.collections[0].get_facecolor()[0][:3], lines[0].get_color()
+    assert np.allclose(band, plt.matplotlib.colors.to_rgb(line))
+
+
+def test_distances_between_sets_say_how_many_pictures(summary):
+    assert panels.bands(summary, "fid_768").get_ylabel() == "FID-768 (n = 7)"
+    assert panels.bands(summary, "l1").get_ylabel() == "L1 (0 to 1)"
+    assert panels.bands(summary, "ssim").get_ylabel() == "SSIM"
+    with pytest.raises(ValueError, match="no 'lpips' by bucket; the table has psnr, fid_768"):
+        panels.bands(summary, "lpips")
+
+
+def test_a_page_has_three_panels_beside_each_other_and_a_column_one(summary):
+    figures.style()
+    page = panels.every_metric(summary, ["psnr", "l1", "ssim", "fid_768"], note="small print")
+    column = panels.every_metric(summary, ["psnr", "l1"], width=figures.COLUMN)
+    seen = [ax for ax in page.axes if ax.get_visible()]
+    assert len(seen) == 4 and len({round(ax.get_subplotspec().colspan.start) for ax in seen}) == 3
+    assert page.get_figwidth() == figures.PAGE and column.get_figwidth() == figures.COLUMN
+    assert {ax.get_subplotspec().colspan.start for ax in column.axes} == {0}
+    (legend,) = page.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["ours", "theirs"]
+    assert [text.get_text() for text in page.texts + [page._supxlabel]][-1] == "small print"
