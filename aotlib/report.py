@@ -219,7 +219,7 @@ def keep_reference(profile: str, root: Path) -> Path:
         image.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
         with replacing(folder / f"{figure}.jpg") as temporary:
             image.save(temporary, "JPEG", quality=88, optimize=True)
-    for name in ("buckets.csv", "buckets.md", "summary.md"):
+    for name in ("summary.md", "summary_long.csv", "manifest.csv", "manifest.json"):
         with replacing(folder / name) as temporary:
             temporary.write_bytes((jobs["06_evaluation"].out_dir / "tables" / name).read_bytes())
     for name, content in found.items():

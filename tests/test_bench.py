@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from conftest import ROOT
 
 from aotlib import bench, cli, features, hardware, step
 from aotlib.bench import inference, layers, plan, reference, steps
@@ -363,3 +364,21 @@ def test_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["aotlib", "bench", "--budget", "1", "--sizes", "64", "--out", str(tmp_path)])
     cli.main()
     assert "measuring" in capsys.readouterr().out and (tmp_path / "cpu-toy.json").is_file()
+
+
+def test_the_cost_of_judging_is_measured_in_processes_of_their_own(tmp_path, monkeypatch):
+    from aotlib.bench import evaluation
+
+    samples = ROOT / "data" / "samples"
+    row = evaluation.measured(samples, 64, 50)  # more than there are: some come twice
+    assert row["n"] == 50 and row["size"] == 64 and row["peak_mb"] > 100
+    assert row["images_per_s"] == pytest.approx(50 / row["seconds"], rel=0.1)
+    with pytest.raises(RuntimeError, match="judging 2 pictures of 64 px failed: .*not a folder"):
+        evaluation.measured(tmp_path / "none", 64, 2)
+    times = evaluation.distance_times(300, 64)
+    assert times["value"] == pytest.approx(times["sqrtm_value"], rel=1e-6) and times["value"] > 0
+    monkeypatch.setattr(evaluation, "COUNTS", (2,))
+    monkeypatch.setattr(evaluation, "SETS", (50, 8))
+    content = json.loads(evaluation.main([str(samples)], tmp_path).read_text())
+    assert [row["size"] for row in content["judging"]] == [256, 512] and content["frechet"]["dims"] == 8
+    assert {"device", "commit", "versions"} <= content.keys()

@@ -33,6 +33,7 @@ VICTIM = """
 import json, os, signal, sys
 from aotlib.config import TrainConfig
 from aotlib.train import train
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
 def report(row):
     if row["step"] == int(sys.argv[3]):
         os.kill(os.getpid(), getattr(signal, sys.argv[4]))

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 
 from aotlib import evaluate, figures, intervals, manifest, metrics, panels, profiles, runs, tables
@@ -119,7 +120,8 @@ for one, two in (("l1", "relative_l1"), ("ssim", "ssim_released")):
 # %% tags=["nbval-check-output"]
 rng = np.random.default_rng(seed)
 for n in (10, 40, 160):
-    values = rng.normal(26, 3, n)  # made-up PSNR of n photographs: mean 26 dB, spread 3 dB
+    values = rng.normal(size=n)
+    values = 26 + 3 * (values - values.mean()) / values.std()  # made-up PSNR: mean 26 dB, spread 3 dB
     means = rng.choice(values, (2000, n)).mean(1)
     low, high = np.quantile(means, [0.025, 0.975])
     ours = intervals.mean_interval(values)
@@ -137,9 +139,11 @@ measures = evaluate.Measures(fid_dims, download=download, cache=Path(out_dir).pa
 images, summary, unavailable = evaluate.judge(fills, plan, root, masks or None, size=size, measures=measures, data=data, seed=seed)
 images.to_csv(Path(out_dir, "tables", "images.csv"), index=False)
 summary.to_csv(Path(out_dir, "tables", "summary_long.csv"), index=False)
-shown = ["psnr", "ssim", "hole_l1", *[key for key in summary.metric.unique() if key.startswith(("lpips", "fid"))]]
-for metric in summary.metric.unique():
-    tables.write(tables.spread(summary, metric), f"{out_dir}/tables", metric)
+spreads = {metric: tables.spread(summary, metric) for metric in summary.metric.unique()}
+for metric, table in spreads.items():
+    tables.write(table, f"{out_dir}/tables", metric)
+short = pd.concat([spreads[key].assign(metric=metrics.about(key).label) for key in ("psnr", "ssim")])
+tables.write(short[["method", "metric", *BUCKET_NAMES, "n"]], f"{out_dir}/tables", "summary")
 for metric, reason in unavailable.items():
     print(f"{metric.upper().replace('_', '-')}: not available: {reason}")
 tables.spread(summary, "psnr", bold=False)
