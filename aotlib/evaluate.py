@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from aotlib import distances, intervals, manifest, metrics
+from aotlib.blending import blend
+from aotlib.choices import check_choice
 from aotlib.feature_cache import FeatureCache, Features
 from aotlib.features import Unavailable
 from aotlib.images import to_float, to_uint8
@@ -88,17 +90,22 @@ class Measures:
         return rows
 
 
-def network_fill(generator: Generator) -> Fill:
-    r"""The generator as a fill: its composite, rounded to 8 bits, known pixels as they were.
+def network_fill(generator: Generator, *, seams: str = "paper") -> Fill:
+    r"""The generator as a fill, rounded to 8 bits, known pixels as they were.
+
+    Args:
+        seams: ``"paper"`` pastes the prediction into the hole (`aotlib.masks.composite`), ``"blended"`` also takes the
+            step at the hole's border out (`aotlib.blending.blend`).
 
     Taught in notebook 06.
     """
     device = next(generator.parameters()).device
+    join = {"paper": composite, "blended": blend}[check_choice("seams", seams, ("paper", "blended"))]
 
     @torch.inference_mode()
     def fill(picture_u8: Tensor, mask: Tensor) -> Tensor:
         x, m = to_float(picture_u8)[None].to(device), mask[None].to(device)
-        return to_uint8(composite(generator(x, m), x, m))[0].cpu()
+        return to_uint8(join(generator(x, m), x, m))[0].cpu()
 
     return fill
 
