@@ -72,8 +72,8 @@ def blend(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
 
     .. math:: z = x \odot (1 - m) + (\hat{x} + f) \odot m
 
-    with the membrane :math:`f` of :math:`x - \hat{x}`. A prediction that is wrong by a constant, or by any harmonic
-    function, is put right exactly. Known pixels stay as they were, to the bit.
+    with the membrane :math:`f` of :math:`x - \hat{x}`. A prediction that is wrong by a constant is put right
+    exactly, and by any harmonic function where the hole does not touch the frame. Known pixels stay as they were.
 
     Args:
         prediction: :math:`\hat{x}`, (B, 3, H, W), in [-1, 1].

@@ -14,6 +14,7 @@ from aotlib.intervals import alike, check_confidence, draws, in_order
 from aotlib.metrics import about
 
 ROUNDING = 1e-12
+FEWEST = 6  # images that ends are given for: with fewer, too many draws hold one image alone, and they fly apart
 
 
 def compare(
@@ -31,7 +32,7 @@ def compare(
     Bootstrap, 1993, chapters 12 and 16), so that an interval leaves out 0 where its p is below 1 - `confidence`. With
     many rows some p are small by chance: `p_holm` is corrected for all rows of the table, `significant` goes by it, and
     `better` is the name of the better method of a significant row. Two images at least have to be there, or all of
-    these are nan; of two or three images the ends of the interval are unknown, and nan.
+    these are nan; of fewer than six the interval has no ends (nan).
 
     Of 2,000 tables that compare two equal methods in six buckets, 3.4 % had any significant row with 10 images each and
     4.2 % with 50; without the correction, 22 and 25 %.
@@ -109,6 +110,8 @@ def _student(values: np.ndarray, n_resamples: int, seed: int, confidence: float)
     reach = np.quantile(drawn, confidence, axis=0, method="higher") * error
     p[equal], reach[equal] = max(2.0 ** (1 - n), 1 / (1 + n_resamples)), 0  # as likely as n equal signs
     p[means == 0] = 1
+    if n < FEWEST:
+        reach[~equal] = math.nan
     reach[np.isinf(reach) | ((reach == 0) & (means != 0) & (p > 1 - confidence))] = math.nan
     return np.stack([means - reach, means + reach, p], axis=1)
 
@@ -118,8 +121,10 @@ def _t(weights: np.ndarray, off: np.ndarray) -> np.ndarray:
     n = len(off)
     moved = weights @ off / n
     spread = weights @ off**2 / n - moved**2
-    spread = np.where(spread <= ROUNDING * (off**2).max(0), 0.0, spread)
-    return abs(moved) / np.sqrt(spread / (n - 1))
+    scale = (off**2).max(0)
+    spread = np.where(spread <= ROUNDING * scale, 0.0, spread)
+    still = abs(moved) <= ROUNDING * np.sqrt(scale)  # draws of nothing but images at the mean: 0 / 0
+    return np.divide(abs(moved), np.sqrt(spread / (n - 1)), out=np.zeros_like(moved), where=~still)
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 r"""The commands `aotlib evaluate` and `aotlib cases`. Nothing here imports torch before it runs."""
 
+import shlex
 import tempfile
 import time
 from pathlib import Path
@@ -127,7 +128,8 @@ def cases(
     _write_pictures(table, out, place, masks, size)
     print(f"{out}: {len(chosen)} photographs with {table.bucket.nunique()} holes each, {size} px, and manifest.csv")
     print(f"fill the holes of {out / 'input'}, write the results to {out / 'result'} under the same names, then")
-    print(f"aotlib evaluate --truth {out / 'truth'} --result {out / 'result'} --masks {out / 'masks'}")
+    folders = [word for name in ("truth", "result", "masks") for word in (f"--{name}", str(out / name))]
+    print(shlex.join(["aotlib", "evaluate", *folders]))
 
 
 def _folder_of(files) -> Path | str:

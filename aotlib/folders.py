@@ -126,7 +126,7 @@ def _seen_size(path: Path) -> tuple[int, int]:
     """(height, width) as `read_image` will give them: a rotation noted in EXIF is applied."""
     height, width = image_size(path)
     with Image.open(path) as file:
-        turned = file.getexif().get(ORIENTATION, 1) >= 5
+        turned = "exif" in file.info and file.getexif().get(ORIENTATION, 1) >= 5  # else a PNG is decoded to look for it
     return (width, height) if turned else (height, width)
 
 
@@ -176,7 +176,10 @@ def score(
     for one in tqdm(names, desc="scoring", disable=None, leave=False):  # a bar on a terminal only
         trio = matched.files[one]
         true_u8, made_u8 = _picture(trio.truth), _picture(trio.result)
-        found.add(one, true_u8, made_u8, load_mask(trio.mask, **rule))
+        try:
+            found.add(one, true_u8, made_u8, load_mask(trio.mask, **rule))
+        except ValueError as error:
+            raise ValueError(f"{one}: {error}") from error
         for features, picture_u8 in zip(sets, (true_u8, made_u8), strict=True):
             if features is not None:
                 features.add(picture_u8)

@@ -201,3 +201,19 @@ def test_holm_is_between_no_correction_and_bonferronis():
 def test_what_cannot_be_compared_is_refused_in_words(long, options, words):
     with pytest.raises(ValueError, match=words):
         compare(long, **{"metric": "psnr", "to": "theirs"} | options)
+
+
+@pytest.mark.parametrize("values", [[1, 2, 3, 2, 1, 3], [5, 5.1, 4.9, 5, 5, 5.2, 4.8]])
+def test_draws_of_nothing_but_images_at_the_mean_do_not_spoil_the_interval(values):
+    """Such a draw has neither a difference nor a spread: 0 / 0."""
+    rows = [("a", str(i), 0.0) for i in range(len(values))] + [("b", str(i), value) for i, value in enumerate(values)]
+    long = pd.DataFrame(rows, columns=["method", "image", "value"]).assign(data="d", bucket="1-10 %", metric="psnr")
+    (row,) = compare(long, "psnr", to="a").itertuples()
+    assert row.low < row.difference < row.high and (row.low > 0) == (row.p < 0.05)
+
+
+def test_fewer_than_six_images_have_a_p_but_no_ends():
+    rows = [(method, str(i), i * shift) for shift, method in enumerate(("a", "b"), 1) for i in range(1, 6)]
+    long = pd.DataFrame(rows, columns=["method", "image", "value"]).assign(data="d", bucket="1-10 %", metric="psnr")
+    (row,) = compare(long, "psnr", to="a").itertuples()
+    assert math.isnan(row.low) and math.isnan(row.high) and 0 < row.p < 1 and row.n == 5

@@ -123,7 +123,7 @@ def test_the_distance_is_that_of_the_fills_to_the_photographs(folder, plan, mean
 def test_what_cannot_be_measured_says_why_and_stands_under_no_other_name(folder, plan):
     measures = Measures(768)
     verdict = judge({"mean colour": CLASSICAL["mean colour"]}, plan, *places(folder), measures=measures, **QUIET)
-    assert set(verdict.unavailable) == {"fid", "lpips"}
+    assert set(verdict.unavailable) == {*evaluate.SETS, "lpips"}
     assert all("AOTLIB_WEIGHTS" in reason for reason in verdict.unavailable.values())
     assert not any(key.startswith(("fid", "kid", "p_ids", "u_ids", "lpips")) for key in verdict.summary.metric)
 

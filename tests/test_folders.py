@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from aotlib import cli, evaluate_cli, folders, intervals, manifest, scorecard
+from aotlib import cli, evaluate, evaluate_cli, folders, intervals, manifest, scorecard
 from aotlib.masks import BUCKET_NAMES
 
 
@@ -359,7 +359,7 @@ def test_what_is_not_at_hand_is_said(tmp_path, monkeypatch):
     monkeypatch.delenv("AOTLIB_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     measures = evaluate_cli._measures(tmp_path / "features.sqlite", download=False)
-    assert set(measures.unavailable) == {"fid", "lpips"} and "pt_inception" in measures.unavailable["fid"]
+    assert set(measures.unavailable) == {*evaluate.SETS, "lpips"} and "pt_inception" in measures.unavailable["fid"]
     assert measures.features() is None
 
 

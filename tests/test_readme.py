@@ -6,6 +6,7 @@ import re
 import pytest
 from conftest import ROOT
 
+from aotlib import profiles
 from aotlib.bench import tables
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +26,15 @@ def test_every_make_target_named_is_there():
 
 def test_the_result_table_is_that_of_the_reference_run():
     rows = (ROOT / "results" / "reference" / "summary.md").read_text().strip()
-    assert len(rows.splitlines()) == 10 and rows in README
+    assert len(rows.splitlines()) == 14 and rows in README
+
+
+@pytest.mark.parametrize("name", ["05_training", "06_evaluation"])
+def test_the_reference_run_was_made_by_committed_code_with_todays_parameters(name):
+    record = json.loads((ROOT / "results" / "reference" / f"{name}.record.json").read_text())
+    declared = profiles.declared_parameters(ROOT / "notebooks" / f"{name}.ipynb")
+    assert record["parameters"].keys() == {key for key in declared if not key.endswith("_dir")}
+    assert record["dirty"] is False and re.fullmatch("[0-9a-f]{40}", record["commit"])
 
 
 def test_the_speed_table_is_that_of_the_benchmark():

@@ -117,8 +117,9 @@ if summary is None:
     print("no evaluation yet: run notebook 6 first; until then the columns of this suite say 'not run'")
 else:
     run, scale = run_of(evaluation_dir)
-    verdict = "it is no run at the paper's scale:" if gaps(scale) else "it is a run at the paper's scale"
-    print(f"{method}, {run or 'without a record'}: {verdict}", *gaps(scale), sep="\n  ")
+    missing = gaps(scale) if run else ["it has no record: `make reproduce` keeps one"]
+    verdict = "it is no run at the paper's scale:" if missing else "it is a run at the paper's scale"
+    print(f"{method}, {run or 'run by hand'}: {verdict}", *missing, sep="\n  ")
 table = paper_table(published, summary, scale, here=method, run=run)
 compared = [paper_table(published, summary, None, method=name) for name in METHODS if name != "AOT-GAN"]
 table = pd.concat([*compared, table], ignore_index=True)
