@@ -157,15 +157,16 @@ def start_from(state: State, weights: str | Path) -> None:
     state.average.module.load_state_dict(tensors)
 
 
-def card_of(state: State, features: str) -> dict[str, str]:
+def card_of(state: State, features: str, method: str) -> dict[str, str]:
     r"""What a weights file says of itself (`aotlib.weights.read_card`)."""
     made = {"options": json.dumps(state.generator.options), "step": str(state.step), "features": features}
-    return made | state.calls.ran()
+    return made | {"method": method} | state.calls.ran()
 
 
-def save_networks(state: State, run_dir: Path, features: str) -> None:
-    r"""The weights for use: raw, averaged, and the discriminator's."""
-    card = card_of(state, features)
-    save_weights(state.discriminator.state_dict(), run_dir / "discriminator.safetensors", card)
+def save_networks(state: State, run_dir: Path, features: str, method: str) -> None:
+    r"""The weights for use: raw, averaged, and the discriminator's, where there is one."""
+    card = card_of(state, features, method)
+    if judging := state.discriminator.state_dict():
+        save_weights(judging, run_dir / "discriminator.safetensors", card)
     save_weights(state.generator.state_dict(), run_dir / "generator.safetensors", card)
     save_weights(state.average.module.state_dict(), run_dir / "generator_ema.safetensors", card)

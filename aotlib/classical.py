@@ -35,6 +35,28 @@ def navier_stokes(image_u8: Tensor, mask: Tensor) -> Tensor:
     return _opencv(image_u8, mask, cv2.INPAINT_NS)
 
 
+def biharmonic(image_u8: Tensor, mask: Tensor) -> Tensor:
+    r"""Chui and Mhaskar's biharmonic surface, scikit-image's: values *and* slopes of the border go on into the hole.
+
+    One sparse system over all hole pixels at once: about 0.1 s for half of 128 x 128, 13 s and 1 GB for half of
+    512 x 512. Splitting it into regions saves neither time nor, where strokes touch, memory.
+
+    >>> ramp = torch.arange(0, 240, 10, dtype=torch.uint8).expand(3, 24, 24)
+    >>> hole = torch.zeros(1, 24, 24)
+    >>> hole[:, 8:16, 8:16] = 1
+    >>> torch.equal(biharmonic(torch.where(hole > 0, 0, ramp).to(torch.uint8), hole), ramp)
+    True
+    """
+    from skimage.restoration import inpaint_biharmonic  # here: no other fill needs the library
+
+    hole = mask[0] > 0.5
+    if hole.all() or not hole.any():  # nothing to go on from, or nowhere to go
+        return mean_colour(image_u8, mask)
+    picture = torch.where(hole, 0, image_u8).numpy() / 255
+    filled = torch.from_numpy(inpaint_biharmonic(picture, hole.numpy(), channel_axis=0) * 255).round()
+    return torch.where(hole, filled.to(torch.uint8), image_u8)
+
+
 def _opencv(image_u8: Tensor, mask: Tensor, method: int) -> Tensor:
     hole = (mask[0] > 0.5).numpy().astype(np.uint8)
     filled = cv2.inpaint(np.ascontiguousarray(image_u8.permute(1, 2, 0).numpy()), hole, RADIUS, method)

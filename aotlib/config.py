@@ -14,6 +14,9 @@ class TrainConfig:
     Taught in notebook 05.
     """
 
+    method: Literal[  # whose networks and losses; the fields up to weight_sty are AOT-GAN's, unless others know them
+        "aot", "context_encoder", "ca", "pconv", "pen_net", "edge_connect", "gated_conv", "hifill"
+    ] = "aot"
     data: str = "samples"  # samples, places2, celebahq, openlogo, or a folder with train/ and val/
     data_dir: str = ""  # where that named data set is; empty: data/<name>
     val_split: str = "val"  # split of the held-out pictures that are looked at while training

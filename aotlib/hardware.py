@@ -42,14 +42,16 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     return getattr(torch, name)
 
 
-def pick_layout(name: str, device: torch.device, width: int) -> torch.memory_format:
+def pick_layout(name: str, device: torch.device, width: int, method: str = "aot") -> torch.memory_format:
     r"""How pictures lie in memory: ``channels_last`` (a pixel's channels side by side), or ``contiguous`` planes.
 
     ``auto`` is channels_last, which half precision needs to be fast, but for full-width networks on CPUs without it:
-    there planes were the faster the larger the picture (``results/bench``, every variant at 256 px).
+    there planes were the faster the larger the picture (``results/bench``, every variant at 256 px). The compared
+    methods are in planes on every CPU: with channels_last, HiFill's backward pass makes torch 2.15 corrupt its memory.
     """
     if name == "auto":
-        name = "contiguous" if width >= 64 and not multiplies_bfloat16(device) else "channels_last"
+        planes = width >= 64 and not multiplies_bfloat16(device) or method != "aot" and device.type == "cpu"
+        name = "contiguous" if planes else "channels_last"
     return LAYOUTS[name]
 
 

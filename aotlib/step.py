@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aotlib import losses, records
+from aotlib.baselines import training as rivals
 from aotlib.config import TrainConfig
 from aotlib.distributed import Group, any_of, shared
 from aotlib.features import FeatureNet
@@ -43,11 +44,11 @@ class State:
         calls: how the networks are called in training; they may be compiled, or share their gradients.
     """
 
-    generator: Generator
-    discriminator: Discriminator
+    generator: nn.Module
+    discriminator: nn.Module
     average: AveragedModel
     optimiser_g: torch.optim.Optimizer
-    optimiser_d: torch.optim.Optimizer
+    optimiser_d: torch.optim.Optimizer | None
     calls: "Calls"
     step: int = 0
     skipped: int = 0
@@ -57,7 +58,7 @@ class State:
     def parts(self) -> dict:
         r"""What has a ``state_dict``, by name."""
         names = ("generator", "discriminator", "average", "optimiser_g", "optimiser_d")
-        return {name: getattr(self, name) for name in names}
+        return {name: part for name in names if (part := getattr(self, name)) is not None}
 
     def counts(self) -> dict:
         r"""The rest, plain numbers."""
@@ -86,27 +87,33 @@ class Calls:
 
 def build(config: TrainConfig, device: torch.device, group: Group = Group()) -> State:  # noqa: B008 (immutable)
     r"""Networks with the seed's initial weights, Adam for each, in the format and layout that suit `device`."""
-    layout = pick_layout(config.layout, device, config.width)
+    layout = pick_layout(config.layout, device, config.width, config.method)
     where = {"device": device, "memory_format": layout}
     shape = (config.width, config.n_blocks, config.rates, config.recipe, config.init)
-    generator = Generator(*shape, seed=config.seed).to(**where)
-    discriminator = Discriminator(config.width, config.seed + 1).to(**where)
-    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+    if config.method == "aot":
+        generator, discriminator = Generator(*shape, seed=config.seed), Discriminator(config.width, config.seed + 1)
+    else:
+        generator, discriminator = rivals.networks(config)
+    generator, discriminator = generator.to(**where), discriminator.to(**where)
+    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True).eval()
     adam = {"lr": config.lr, "betas": (config.beta1, config.beta2), "fused": True}
     optimiser_g = torch.optim.Adam(generator.parameters(), **adam)
-    optimiser_d = torch.optim.Adam(discriminator.parameters(), **adam)
+    optimiser_d = torch.optim.Adam(judging, **adam) if (judging := list(discriminator.parameters())) else None
     calls = connect(generator, discriminator, config, device, layout, group)
     return State(generator, discriminator, average, optimiser_g, optimiser_d, calls)
 
 
 def connect(
-    generator: Generator,
-    discriminator: Discriminator,
+    generator: nn.Module,
+    discriminator: nn.Module,
     config: TrainConfig,
     device: torch.device,
     layout: torch.memory_format,
     group: Group,
 ) -> Calls:
+    if config.method != "aot":
+        dtype = pick_precision(config.precision, device)
+        return Calls(generator.outputs, discriminator, discriminator, device, dtype, layout, False, rivals.alone(group))
     generate, judge = shared(generator, group, device), discriminator
     discriminate = shared(discriminator, group, device)
     compile_ = pick_compile(config.compile, device, config.steps)
@@ -130,21 +137,30 @@ def training_step(state: State, batch: dict, features: FeatureNet, config: Train
 
     Taught in notebook 05.
     """
-    spectral = [buffer.clone() for buffer in state.discriminator.buffers()]  # D's pass moves them
-    z, values = generator_gradients(state, batch, features, config)
-    values |= discriminator_gradients(state, batch, z, config)
+    buffers = [buffer.clone() for buffer in state.discriminator.buffers()]  # spectral norms, which D's pass moves
+    lr = config.lr_at(state.step)
     try:
-        check_finite(state, values)
+        if config.method == "aot":
+            z, values = generator_gradients(state, batch, features, config)
+            values |= discriminator_gradients(state, batch, z, config)
+            check_finite(state, values)
+            set_rate(state.optimiser_d, lr)
+            state.optimiser_d.step()
+        else:
+            lr, values = rivals.play(state, batch, features, config, check_finite)
     except NotFinite:
-        for buffer, before in zip(state.discriminator.buffers(), spectral, strict=True):
+        for buffer, before in zip(state.discriminator.buffers(), buffers, strict=True):
             buffer.copy_(before)
         raise
-    for optimiser in (state.optimiser_g, state.optimiser_d):
-        for group in optimiser.param_groups:
-            group["lr"] = config.lr_at(state.step)
-        optimiser.step()
+    set_rate(state.optimiser_g, lr)
+    state.optimiser_g.step()
     state.average.update_parameters(state.generator)
     return values
+
+
+def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = lr
 
 
 def generator_gradients(

@@ -118,7 +118,7 @@ class Run:
             if state.step % config.save_every == 0 or state.step == config.steps:
                 self.save()
         if self.log and not (done_before and (self.run_dir / "generator_ema.safetensors").is_file()):
-            save_networks(state, self.run_dir, self.features.name)
+            save_networks(state, self.run_dir, self.features.name, config.method)
 
     def close(self) -> None:
         r"""End the reading processes and the log: a notebook keeps an interrupted run alive with its traceback."""
@@ -176,7 +176,7 @@ class Run:
             row |= scores
             if is_better(scores, state.best, config.best_by):
                 state.best = {"step": state.step, "watched": self.watched} | scores
-                best = card_of(state, self.features.name) | {config.best_by: str(scores[config.best_by])}
+                best = card_of(state, self.features.name, config.method) | {config.best_by: str(scores[config.best_by])}
                 save_weights(state.average.module.state_dict(), self.run_dir / "generator_best.safetensors", best)
         self.log.add(state.step, row, batch=config.batch, picture=picture)
 
@@ -219,7 +219,7 @@ def training_batches(
         worker_init_fn=deaf,
         pin_memory=device.type == "cuda",
     )
-    layout = pick_layout(config.layout, device, config.width)
+    layout = pick_layout(config.layout, device, config.width, config.method)
     for batch in loader:
         image = batch["image"].to(device, memory_format=layout, non_blocking=True)
         yield batch | {"image": image, "mask": batch["mask"].to(device, non_blocking=True)}

@@ -24,6 +24,7 @@ LOSSES = {
     "adv": "adversarial (G)",
     "dis": "adversarial (D)",
 }
+NO_LOSSES = ("step", "total", "skipped", "images_per_s", "seconds")
 
 
 class Log:
@@ -68,11 +69,11 @@ def draw_losses(log: pd.DataFrame, note: str) -> Figure:
 
     Taught in notebook 05.
     """
-    shown = [name for name in LOSSES if name in log]
+    shown = [name for name in log if name not in NO_LOSSES and not name.startswith("val_")]
     fig, axes = plt.subplots(1, len(shown), figsize=(figures.PAGE * 0.28 * len(shown), 1.9), squeeze=False)
     for ax, name in zip(axes[0], shown, strict=True):
         ax.plot(log.step, log[name])
-        ax.set(title=LOSSES[name], xlabel="step")
+        ax.set(title=LOSSES.get(name, name.replace("_", " ")), xlabel="step")
     axes[0, 0].set_ylabel("loss")
     fig.text(0, 0, note, fontsize=6, va="bottom")
     return fig

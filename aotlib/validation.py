@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.utils import make_grid, save_image
 
@@ -20,7 +20,6 @@ from aotlib.data import InpaintingDataset, dataset_files
 from aotlib.files import replacing
 from aotlib.images import to_uint8
 from aotlib.masks import composite
-from aotlib.model import Generator
 
 HIGHER_IS_BETTER = {"val_hole_l1": False, "val_psnr": True}
 
@@ -45,7 +44,7 @@ def digest_of(watch: dict[str, Tensor]) -> str:
 
 
 @torch.no_grad()
-def look(generator: Generator, watch: dict[str, Tensor], path: Path) -> tuple[dict[str, float], Tensor]:
+def look(generator: nn.Module, watch: dict[str, Tensor], path: Path) -> tuple[dict[str, float], Tensor]:
     r"""Fill the held-out pictures and save them as one row.
 
     Returns:

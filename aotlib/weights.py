@@ -5,10 +5,10 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from aotlib.files import replacing
-from aotlib.model import Generator
+from aotlib.methods import METHODS
 
 
 def save_weights(tensors: dict[str, Tensor], path: str | Path, metadata: dict[str, str]) -> None:
@@ -21,12 +21,15 @@ def save_weights(tensors: dict[str, Tensor], path: str | Path, metadata: dict[st
         temporary.chmod(0o644)  # safetensors leaves it to its owner alone
 
 
-def load_generator(path: str | Path) -> Generator:
+def load_generator(path: str | Path) -> nn.Module:
     r"""The generator in a safetensors file written by training, built with the options that stand in the file.
 
-    Weights in half precision are used as float32. Taught in notebook 06.
+    It is AOT-GAN's where the file names no other method. Weights in half precision are used as float32.
+
+    Taught in notebook 06.
     """
-    generator = Generator(**json.loads(read_card(path)["options"]))
+    card = read_card(path)
+    generator = METHODS[card.get("method", "aot")].build(**json.loads(card["options"]))
     generator.load_state_dict(load_file(path))
     return generator.eval()
 
