@@ -1,9 +1,9 @@
 """Judging a folder of pictures: what fits together, what is measured, and a foreign program through both commands."""
 
+import errno
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 import sys
@@ -440,6 +440,10 @@ def test_evaluate_refuses_what_does_not_fit_unless_told(three, monkeypatch, caps
     assert content["name"] == "result" and content["pictures"] == 5
 
 
+def read_only(*_, **__):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
 @pytest.mark.parametrize("option", ["--json", "--images", "--cache"])
 def test_what_cannot_be_written_is_said_before_anything_is_scored(three, monkeypatch, capsys, option):
     monkeypatch.setattr(evaluate_cli, "_measures", lambda *_: pytest.fail("it began to work"))
@@ -449,11 +453,10 @@ def test_what_cannot_be_written_is_said_before_anything_is_scored(three, monkeyp
         with pytest.raises(SystemExit):
             run(monkeypatch, "evaluate", *where, option, place)
         assert f"aotlib: {option} {place} cannot be written: " in capsys.readouterr().err
-    if os.geteuid():  # the superuser may write anywhere
-        (three / "closed").mkdir(mode=0o500)
-        with pytest.raises(SystemExit):
-            run(monkeypatch, "evaluate", *where, option, three / "closed" / "a.out")
-        assert "Permission denied" in capsys.readouterr().err
+    monkeypatch.setattr(evaluate_cli.tempfile, "TemporaryFile", read_only)  # permissions mean nothing to a superuser
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "evaluate", *where, option, three / "a.out")
+    assert f"{option} {three / 'a.out'} cannot be written: [Errno 30] Read-only" in capsys.readouterr().err
     assert sorted(path.name for path in three.iterdir() if path.is_dir())[-3:] == ["masks", "result", "truth"]
 
 
@@ -485,7 +488,7 @@ def test_cases_of_two_data_sets_do_not_mix(photos, tmp_path, monkeypatch, capsys
     assert not (tmp_path / "new").exists()
 
 
-def test_cases_take_mask_files(photos, tmp_path, monkeypatch):
+def test_cases_take_mask_files(photos, tmp_path, monkeypatch, capsys):
     for k, share in enumerate((0.05, 0.15, 0.25, 0.35, 0.45, 0.55)):
         save(tmp_path / "holes" / "deep" / f"{k}.png", stripes(100, share))
     run(monkeypatch, "cases", photos, "--out", tmp_path / "out", "--size", 40, "--masks", tmp_path / "holes")
@@ -495,6 +498,9 @@ def test_cases_take_mask_files(photos, tmp_path, monkeypatch):
     assert (
         set(np.unique(hole)) == {0, 255} and (hole == 255).mean() == pytest.approx(0.25) and (hole[:, :10] == 255).all()
     )
+    with pytest.raises(SystemExit):  # the same names, hashes and shares, but another size
+        run(monkeypatch, "cases", photos, "--out", tmp_path / "out", "--size", 60, "--masks", tmp_path / "holes")
+    assert "another data set, size" in capsys.readouterr().err
 
 
 def black_holes(folder, shares):
