@@ -15,7 +15,7 @@ from typing import Annotated
 import psutil
 import tyro
 
-from aotlib import bench, convert, evaluate_cli, profiles, records
+from aotlib import bench, cases_cli, compare_cli, convert, evaluate_cli, profiles, records
 from aotlib import cluster as on_cluster
 from aotlib.choices import nearest
 from aotlib.config import TrainConfig
@@ -155,7 +155,8 @@ def main() -> None:
     commands = {"data": data, "train": train, "notebook": notebook, "reproduce": reproduce, "report": report}
     commands["bench"] = bench.command
     commands["shards"] = convert.shards
-    commands["evaluate"], commands["cases"] = evaluate_cli.evaluate, evaluate_cli.cases
+    commands["cases"], commands["evaluate"] = cases_cli.cases, evaluate_cli.evaluate
+    commands["compare"] = compare_cli.compare
     # Threads that wait sleep: turning ones would take a core from the process that they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:

@@ -26,7 +26,6 @@ from aotlib.masks import BUCKET_NAMES, BUCKETS, composite
 from aotlib.model import Generator
 
 Fill = Callable[[Tensor, Tensor], Tensor]  # (picture (3, H, W) uint8, mask (1, H, W)) -> filled picture, uint8
-SETS = ("fid", "kid", "p_ids", "u_ids")  # what is measured of sets of pictures, not of one
 
 
 class Verdict(NamedTuple):
@@ -45,7 +44,7 @@ class Verdict(NamedTuple):
 
 
 class Measures:
-    r"""The networks that metrics need, as far as their weights are at hand, and why not where they are not.
+    r"""The networks that metrics need, as far as their weights are at hand; `unavailable` says why others are not.
 
     Args:
         dims: of the Inception features, 64, 192, 768 or 2048; 0 leaves the distances between sets out.
@@ -65,11 +64,13 @@ class Measures:
         device: str | torch.device = "cpu",
     ) -> None:
         self.dims, self.unavailable = dims, {}
-        self.network = self._loaded(SETS, lambda: load_inception(dims, download).to(device)) if dims else None
+        self.network = (
+            self._loaded(distances.KINDS, lambda: load_inception(dims, download).to(device)) if dims else None
+        )
         self.lpips = self._loaded(("lpips",), lambda: load_lpips(download=download, device=device))
         self.cache = FeatureCache(cache) if cache and self.network is not None else None
         if not dims:
-            self.unavailable |= dict.fromkeys(SETS, "not asked for")
+            self.unavailable |= dict.fromkeys(distances.KINDS, "not asked for")
 
     def _loaded(self, names: Sequence[str], load: Callable) -> Callable | None:
         try:
@@ -86,16 +87,16 @@ class Measures:
     def features(self) -> Features | None:
         return Features(self.network, self.cache) if self.network is not None else None
 
-    def of_sets(self, real: np.ndarray, fake: np.ndarray, seed: int) -> list[dict]:
-        r"""A row of mean, low, high and n for each distance; `unavailable` says why one has none."""
-        rows = []
-        for kind in SETS:
+    def of_sets(self, real: np.ndarray, fake: np.ndarray, seed: int) -> tuple[list[dict], dict[str, str]]:
+        r"""A row of mean, low, high and n for each distance, and of those that these sets have none of, why."""
+        rows, reasons = [], {}
+        for kind in distances.KINDS:
             try:
                 mean, low, high = distances.distance_interval(kind, real, fake, seed=seed)
                 rows.append({"metric": f"{kind}_{self.dims}", "mean": mean, "low": low, "high": high, "n": len(real)})
             except ValueError as reason:
-                self.unavailable[kind] = str(reason)
-        return rows
+                reasons[kind] = str(reason)
+        return rows, reasons
 
 
 def network_fill(generator: Generator, *, seams: str = "paper") -> Fill:
@@ -148,7 +149,7 @@ def judge(
     Taught in notebook 06.
     """
     measures = measures or Measures()
-    tables, sets = [], []
+    tables, sets, unavailable = [], [], dict(measures.unavailable)
     for bucket in [b for b, name in zip(BUCKETS, BUCKET_NAMES, strict=True) if name in set(plan.bucket)]:
         about = {"data": data, "bucket": manifest.bucket_name(bucket)}
         cases = manifest.cases(plan, files_root, masks_root, size=size, bucket=bucket)
@@ -156,13 +157,15 @@ def judge(
         tables += [_long(rows, method=method, **about) for method, rows in scores.items()]
         real = features.pop("", None)
         for method, ours in features.items():
-            sets += [{"method": method} | about | row for row in measures.of_sets(real.all(), ours.all(), seed)]
+            rows, reasons = measures.of_sets(real.all(), ours.all(), seed)
+            sets += [{"method": method} | about | row for row in rows]
+            unavailable |= reasons
         report(f"judged {len(next(iter(scores.values())))} pictures with holes of {about['bucket']}")
     images = pd.concat(tables, ignore_index=True)
     summary = intervals.summarise(images, seed=seed)
     if sets:
         summary = pd.concat([summary, pd.DataFrame(sets).assign(n_infinite=0, n_undefined=0)], ignore_index=True)
-    return Verdict(images, summary, measures.unavailable)
+    return Verdict(images, summary, unavailable)
 
 
 def _bucket(methods: Mapping[str, Fill], cases: Iterator[Case], measures: Measures) -> tuple[dict, dict]:

@@ -18,7 +18,8 @@ from torchvision.models import inception_v3
 
 from aotlib.features import WEIGHTS_VARIABLE, Unavailable, cached_file, weights_file
 
-FULL_FILE = inception.FID_WEIGHTS_URL.rsplit("/", 1)[1]
+FULL_URL = inception.FID_WEIGHTS_URL
+FULL_FILE = FULL_URL.rsplit("/", 1)[1]
 PARTIAL_FILE = "fid_inception_2015-12-05_upto_Mixed_7a_fp16.pth"  # layers up to Mixed_7a: enough for 768 dimensions
 LATER_LAYERS = ("Mixed_7b.", "Mixed_7c.", "fc.")  # that it lacks
 BLOCKS = inception.InceptionV3.BLOCK_INDEX_BY_DIM  # features by layer: 64, 192, 768, 2048
@@ -43,7 +44,7 @@ def load_inception(dims: int, download: bool = False) -> torch.nn.Module:
         raise ValueError(f"pytorch-fid's network has features of {', '.join(map(str, BLOCKS))} dimensions, not {dims}")
     full, partial = full_file(), weights_file(PARTIAL_FILE)
     if full is None and download and (partial is None or dims > 768):
-        full = downloaded(inception.FID_WEIGHTS_URL)
+        full = downloaded(FULL_URL)
     if full is not None:
         state = torch.load(checked(full), map_location="cpu", weights_only=True)
     elif partial is not None and dims <= 768:
@@ -133,13 +134,14 @@ def downloaded(url: str) -> Path:
             url, str(cached_file(name)), hash_prefix=name[:-4].rsplit("-", 1)[1], progress=False
         )
     except (OSError, RuntimeError) as error:  # no connection, or a file with another SHA-256
-        raise Unavailable(f"{name} could not be downloaded ({error}); {advice(name)}") from error
+        again = f"set {WEIGHTS_VARIABLE} to {name} or its folder, or try again"
+        raise Unavailable(f"{name} could not be downloaded ({error}); {again}") from error
     return cached_file(name)
 
 
 def advice(name: str) -> str:
     r"""What to do where the weights file `name` is missing."""
-    return f"set {WEIGHTS_VARIABLE} to {name} or its folder, or load it once with download=True"
+    return f"set {WEIGHTS_VARIABLE} to {name} or its folder, or let it be downloaded (download=True, or --download)"
 
 
 def _lacking(partial: Path | None) -> str:

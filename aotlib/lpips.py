@@ -6,12 +6,13 @@ The networks are three, AlexNet, VGG-16 and SqueezeNet, and their numbers are ne
 Taught in notebook 06.
 """
 
+import importlib
 from collections.abc import Callable
 from unittest import mock
 
 import torch
+import torchmetrics
 from torch import Tensor, nn
-from torchmetrics.functional.image import lpips as torchmetrics_lpips
 from torchvision import models
 
 from aotlib.choices import check_choice
@@ -23,6 +24,8 @@ BACKBONES = {  # what LPIPS calls a network: (what torchvision calls it, where i
     "vgg": ("vgg16", models.VGG16_Weights.IMAGENET1K_V1.url),
     "squeeze": ("squeezenet1_1", models.SqueezeNet1_1_Weights.IMAGENET1K_V1.url),
 }
+MODULE = "torchmetrics.functional.image.lpips"  # its network, and how it gets the weights, have private names alone
+NETWORK, BACKBONE = "_NoTrainLpips", "_get_tv_model_features"
 SMALLEST = 32  # pixels: below, the networks' last activations have no size
 
 Metric = Callable[[Tensor, Tensor], Tensor]
@@ -42,7 +45,8 @@ def load_lpips(net: str = "alex", download: bool = False, *, device: str | torch
         download: put the network's weights (alex 233 MB, vgg 528 MB, squeeze 5 MB) into torch's cache.
 
     Raises:
-        Unavailable: when the network's weights are not there, cannot be downloaded, or are damaged.
+        Unavailable: when the network's weights are not there, cannot be downloaded, or are damaged, and when this
+            version of torchmetrics makes its network in another way than the ones that are known.
         ValueError: for another `net`.
 
     Taught in notebook 06.
@@ -53,8 +57,7 @@ def load_lpips(net: str = "alex", download: bool = False, *, device: str | torch
     if file is None and not download:
         raise Unavailable(f"{file_name} is not here; {advice(file_name)}")
     state = torch.load(checked(file or downloaded(url)), map_location="cpu", weights_only=True)
-    with mock.patch.object(torchmetrics_lpips, "_get_tv_model_features", lambda *_: _backbone(name, state)):
-        network = torchmetrics_lpips._NoTrainLpips(net=net).to(device)
+    network = _network(net, _backbone(name, state)).to(device)
 
     @torch.inference_mode()
     def distance(result_u8: Tensor, truth_u8: Tensor) -> Tensor:
@@ -63,6 +66,29 @@ def load_lpips(net: str = "alex", download: bool = False, *, device: str | torch
         return network(*pair).flatten().double().cpu()
 
     return distance
+
+
+def _network(net: str, backbone: nn.Sequential) -> nn.Module:
+    """torchmetrics' network on `backbone`, which it would otherwise load by itself."""
+    try:
+        module = importlib.import_module(MODULE)
+    except ImportError:
+        module = None
+    if missing := [name for name in (NETWORK, BACKBONE) if not hasattr(module, name)]:
+        raise Unavailable(_other_version(f"{MODULE} has no {missing[0]}"))
+    with mock.patch.object(module, BACKBONE, return_value=backbone) as asked:
+        try:
+            network = getattr(module, NETWORK)(net=net)
+        except TypeError as error:
+            raise Unavailable(_other_version(str(error))) from error
+    if not asked.called:  # then the weights are others than `backbone`'s
+        raise Unavailable(_other_version(f"it does not ask {BACKBONE} for the weights"))
+    return network
+
+
+def _other_version(fault: str) -> str:
+    told = f"torchmetrics {torchmetrics.__version__} makes LPIPS in another way than 1.8 and 1.9 ({fault})"
+    return f"{told}; install the version that requirements.lock names"
 
 
 def _backbone(name: str, state: dict[str, Tensor]) -> nn.Sequential:

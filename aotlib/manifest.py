@@ -24,6 +24,7 @@ from aotlib.files import replacing
 from aotlib.images import TarMember, centred, common_folder, name_of, read_image
 from aotlib.masks import BUCKET_NAMES, BUCKETS, MaskFile, bucket_of, hole_ratio, irregular_mask, load_mask
 from aotlib.records import write_json
+from aotlib.selection import warn_of_small
 from aotlib.shards import ShardFiles, has_shards
 
 COLUMNS = ("bucket", "image", "image_sha256", "mask", "mask_sha256", "ratio")
@@ -64,6 +65,7 @@ def make(
 
     The columns are `COLUMNS`. A SHA-256 is that of the file, and of a drawn mask, ``drawn SEED/INDEX``, that of its
     pixels at `size`: one byte each, 255 = hole, row by row. No picture is decoded; each mask is read once a bucket.
+    A warning tells of photographs smaller than `size`, which `cases` has to enlarge.
 
     Args:
         size: side of the square in which the photographs are judged, pixels; `ratio` is measured there.
@@ -77,6 +79,7 @@ def make(
     Taught in notebook 06.
     """
     root = common_folder(files) if files_root is None else files_root
+    warn_of_small(files, size)
     images = [(name_of(file, root), file_sha256(file)) for file in files]
     rows = []
     for bucket in buckets:
@@ -194,12 +197,10 @@ def cases(
 
     Args:
         files_root: the folder that the pictures' names are relative to, or one of shards.
-        masks_root: the same for mask files; drawn masks need none.
-        hole: the colour that marks the hole in mask files.
+        masks_root, hole: the same for mask files, and the colour that marks their holes; drawn masks need neither.
 
     Raises:
-        ValueError: when a file is missing or is not the one that the manifest was made with, and when a mask's hole
-            at this size has another share.
+        ValueError: when a file is missing or not the manifest's, and when a mask's hole at this size has another share.
 
     Taught in notebook 06.
     """

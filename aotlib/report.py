@@ -24,7 +24,7 @@ from aotlib.files import replacing
 from aotlib.records import write_json
 
 WIDTH = 1000  # pixels of an embedded figure: sharp on a phone; the 300 dpi files stay in figures/
-SAVING = {("figures", "save"): "figure", ("figures", "write_table"): "table", ("tables", "write"): "table"}
+SAVING = {("figures", "save"): "figure", ("tables", "write"): "table"}
 
 
 def write_report(profile: str, root: Path) -> Path:

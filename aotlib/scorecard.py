@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aotlib.evaluate import Measures
 
 TWICE = "a photograph stands in this set more than once, which the kernel distance would take for likeness"
+EXACT = "(+ 2 exact): two more pictures have no error at all and an infinite PSNR, which no mean can hold."
 SIDE_BY_SIDE = 4  # metrics in one table: as many as a terminal is wide
 
 
@@ -41,26 +42,36 @@ def card(scored: Scored, measures: "Measures | None" = None, *, n_resamples: int
 
     Taught in notebook 06.
     """
-    buckets = [*intervals.in_order(set(scored.buckets)), intervals.ALL]
-    parts = [_of_pictures(scored, bucket, n_resamples, seed) for bucket in buckets]
-    absent: dict[str, dict[str, str]] = {bucket: {} for bucket in buckets}
-    for bucket in buckets if measures else ():
+    summary = by_photograph(scored.images, n_resamples=n_resamples, seed=seed)
+    absent: dict[str, dict[str, str]] = {bucket: {} for bucket in summary.bucket.unique()}
+    parts = [summary]
+    for bucket in absent if measures else ():
         rows, absent[bucket] = _of_sets(scored, bucket, measures, seed)
-        names = {"method": parts[0].method[0], "data": parts[0].data[0], "bucket": bucket}
+        names = {"method": summary.method[0], "data": summary.data[0], "bucket": bucket}
         parts.append(pd.DataFrame([names | row | {"n_infinite": 0, "n_undefined": 0} for row in rows]))
     return Card(pd.concat([part for part in parts if len(part)], ignore_index=True), absent)
 
 
-def _of_pictures(scored: Scored, bucket: str, n_resamples: int, seed: int) -> pd.DataFrame:
-    """The rows of one bucket, drawn by photograph; where one stands in it twice, `summarise` is told of two buckets."""
-    long = scored.images if bucket == intervals.ALL else scored.images[scored.images.bucket == bucket]
-    long = long.assign(image=long.image.map(dict(zip(scored.names, scored.photographs, strict=True))))
-    times = long.groupby(["image", "metric"]).cumcount().astype(str)
+def by_photograph(long: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    r"""As `aotlib.intervals.summarise`, but drawn and counted by the column `photograph`, not by the name of an image.
+
+    Rows stand by bucket, "all" last.
+
+    Taught in notebook 06.
+    """
+    parts = []
+    for bucket in [*intervals.in_order(long.bucket.unique()), intervals.ALL]:
+        here = long if bucket == intervals.ALL else long[long.bucket == bucket]
+        parts.append(_drawn(here.assign(image=here.photograph), n_resamples, seed).assign(bucket=bucket))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _drawn(long: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFrame:
+    """One row a method and metric; where an image stands in `long` twice, `summarise` is told of two buckets."""
+    times = long.groupby(["method", "image", "metric"]).cumcount().astype(str)
     several = bool((times != "0").any())
-    rule = {"n_resamples": n_resamples, "seed": seed, "overall": several}
-    summary = intervals.summarise(long.assign(bucket=times), **rule)
-    wanted = intervals.ALL if several else "0"
-    return summary[summary.bucket == wanted].assign(bucket=bucket).reset_index(drop=True)
+    summary = intervals.summarise(long.assign(bucket=times), n_resamples=n_resamples, seed=seed, overall=several)
+    return summary[summary.bucket == (intervals.ALL if several else "0")]
 
 
 def _of_sets(scored: Scored, bucket: str, measures: "Measures", seed: int) -> tuple[list[dict], dict[str, str]]:
@@ -68,9 +79,8 @@ def _of_sets(scored: Scored, bucket: str, measures: "Measures", seed: int) -> tu
     if scored.real is None:
         return [], dict(measures.unavailable)
     here = [place for place, other in enumerate(scored.buckets) if bucket in (other, intervals.ALL)]
-    known, measures.unavailable = measures.unavailable, {}  # what it says from here on is about these pictures
-    rows = measures.of_sets(scored.real[here], scored.fake[here], seed)
-    absent, measures.unavailable = known | measures.unavailable, known
+    rows, reasons = measures.of_sets(scored.real[here], scored.fake[here], seed)
+    absent = measures.unavailable | reasons
     if len({scored.photographs[place] for place in here}) < len(here):
         rows = [row | {"low": math.nan, "high": math.nan} for row in rows if not row["metric"].startswith("kid")]
         absent["kid"] = TWICE
@@ -81,7 +91,8 @@ def as_json(scored: Scored, card: Card, *, name: str, matched_only: bool, record
     r"""The content of the file that ``aotlib evaluate --json`` writes.
 
     ``overall`` and each of ``buckets`` hold, by metric, mean, low, high, n, n_infinite and n_undefined; a number that
-    does not exist is None, a metric that cannot be had a text. ``n`` counts the pictures that were scored.
+    does not exist is None, a metric that cannot be had a text. ``n`` counts the photographs that a mean rests on, of
+    a distance between sets the pictures; ``pictures`` were scored in all, and they show so many ``photographs``.
 
     Taught in notebook 06.
     """
@@ -90,12 +101,14 @@ def as_json(scored: Scored, card: Card, *, name: str, matched_only: bool, record
         "name": name,
         "overall": _numbers(card, intervals.ALL),
         "buckets": {bucket: _numbers(card, bucket) for bucket in buckets},
-        "n": len(scored.names),
+        "pictures": len(scored.names),
+        "photographs": len(set(scored.photographs)),
         "matched_only": matched_only,
         "missing": matched.missing,
         "surplus": matched.surplus,
         "masks_missing": matched.masks_missing,
         "different_sizes": matched.sizes,
+        "refused": matched.refused,
         "changed_known": len(scored.changed),
         "record": record,
     }
@@ -120,7 +133,7 @@ def as_text(scored: Scored, card: Card) -> str:
     shown = list(card.summary.metric.unique())
     groups = [shown[start : start + SIDE_BY_SIDE] for start in range(0, len(shown), SIDE_BY_SIDE)]
     blocks = [tables.markdown(_side_by_side(scored, card, group)) for group in groups]
-    return "\n\n".join([*blocks, "\n".join([*_reasons(card), *_notes(scored)])])
+    return "\n\n".join([*blocks, "\n".join([*_reasons(card), *_notes(scored, card)])])
 
 
 def _reasons(card: Card) -> list[str]:
@@ -137,8 +150,10 @@ def _reasons(card: Card) -> list[str]:
     return lines
 
 
-def _notes(scored: Scored) -> list[str]:
+def _notes(scored: Scored, card: Card) -> list[str]:
     notes = ["In brackets: 95 % intervals, by the bootstrap over photographs. n: pictures."]
+    if card.summary.n_infinite.any():
+        notes.append(EXACT)
     if (photographs := len(set(scored.photographs))) < len(scored.names):
         notes.append(
             f"The {len(scored.names)} pictures show {photographs} photographs; each is drawn with all its holes."
@@ -166,11 +181,21 @@ def _side_by_side(scored: Scored, card: Card, shown: list[str]) -> pd.DataFrame:
 
 
 def _cell(row: pd.DataFrame, metric: str, usual: set[int]) -> str:
-    """``mean [low, high]`` with its n where the mean does not rest on all pictures."""
+    """``mean [low, high]`` with its n where neither exact values nor several holes explain that it is not the usual."""
     if row.empty:
         return ""
-    count = "" if row.n.item() in usual else f" (n = {row.n.item()})"
-    return tables.spread(row, metric, bold=False)[row.bucket.item()].item() + count
+    n, infinite = row.n.item(), row.n_infinite.item()
+    count = f" (n = {n})" if not usual & {n, n + infinite} else ""
+    return tables.spread(row, metric, bold=False)[row.bucket.item()].item() + count + exact(n, infinite)
+
+
+def exact(n: int, n_infinite: int) -> str:
+    r"""What a cell says of infinite values beside a mean of `n` others.
+
+    >>> exact(5, 2), exact(5, 0), exact(0, 2)
+    (' (+ 2 exact)', '', '')
+    """
+    return f" (+ {n_infinite} exact)" if n and n_infinite else ""
 
 
 def _label(metric: str) -> str:

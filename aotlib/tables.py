@@ -18,8 +18,9 @@ from aotlib.metrics import about
 
 MOST_DIGITS = 6  # after the point: pictures of 8 bits tell no more
 NUMBER = r"-?\d+(?:\.\d+)?"
+COUNTED = r"(?: \(n = \d+\))?(?: \(\+ \d+ exact\))?(?: \*)?"  # what may follow a mean
 MEAN = re.compile(  # a cell of `spread`
-    rf"(?:\*\*)?{NUMBER}(?:\*\*)?(?: \[{NUMBER}, {NUMBER}\])?(?: \(n = \d+\))?|(?:infinite|undefined)(?: \(n = 0\))?"
+    rf"(?:\*\*)?{NUMBER}(?:\*\*)?(?: \[{NUMBER}, {NUMBER}\])?{COUNTED}|(?:infinite|undefined)(?: \(n = 0\))?"
 )
 NOT_ESCAPED = {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"}
 

@@ -68,14 +68,15 @@ def make_notebook():
 TRAINING = """
 import time
 from pathlib import Path
-from aotlib import runs
+from aotlib import files, runs
 state = Path(out_dir, "state", "step")
 state.parent.mkdir(parents=True, exist_ok=True)
 started = step = int(state.read_text()) if state.exists() else 0
 while step < steps:
     time.sleep(pause_s)
     step += 1
-    state.write_text(str(step))
+    with files.replacing(state) as temporary:  # whole, whenever it is killed
+        temporary.write_text(str(step))
 for name in ("generator", "generator_ema"):
     Path(out_dir, f"{name}.safetensors").write_text(str(step))
 runs.finish(out_dir, {"started": started, "features": "random"})

@@ -28,7 +28,7 @@ def test_help_comes_without_torch():
     check = "import sys, aotlib.cli, aotlib.runs; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
     text = call("--help")
-    assert all(word in text for word in ("data", "train", "notebook", "reproduce", "report"))
+    assert all(word in text for word in ("data", "train", "notebook", "reproduce", "report", "compare"))
 
 
 def test_mistakes_are_answered_in_a_line(toy):

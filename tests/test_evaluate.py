@@ -120,10 +120,25 @@ def test_the_distance_is_that_of_the_fills_to_the_photographs(folder, plan, mean
     assert rows["mean"]["20-30 %"] > rows["mean"]["10-20 %"] > 0 and (rows.n == 3).all()
 
 
+def test_reasons_belong_to_the_pictures_that_they_were_found_with(folder, plan, means):
+    measures = Measures(3)
+    before = dict(measures.unavailable)
+    assert set(before) == {"lpips"}
+    rng = np.random.default_rng(0)
+    rows, reasons = measures.of_sets(*rng.normal(size=(2, 2, 3)), seed=0)
+    assert [row["metric"] for row in rows] == ["fid_3", "kid_3"] and set(reasons) == {"p_ids", "u_ids"}
+    rows, reasons = measures.of_sets(*rng.normal(size=(2, 50, 3)), seed=0)
+    assert len(rows) == 4 and reasons == {} and measures.unavailable == before
+    grey = {"grey": lambda picture, mask: torch.where(mask > 0.5, 0, picture)}
+    one = plan[plan.image == "0.png"]
+    verdict = judge(grey, one, *places(folder), measures=measures, **QUIET)
+    assert set(verdict.unavailable) > {"lpips", "p_ids"} and measures.unavailable == before
+
+
 def test_what_cannot_be_measured_says_why_and_stands_under_no_other_name(folder, plan):
     measures = Measures(768)
     verdict = judge({"mean colour": CLASSICAL["mean colour"]}, plan, *places(folder), measures=measures, **QUIET)
-    assert set(verdict.unavailable) == {*evaluate.SETS, "lpips"}
+    assert set(verdict.unavailable) == {*distances.KINDS, "lpips"}
     assert all("AOTLIB_WEIGHTS" in reason for reason in verdict.unavailable.values())
     assert not any(key.startswith(("fid", "kid", "p_ids", "u_ids", "lpips")) for key in verdict.summary.metric)
 

@@ -1,7 +1,10 @@
 """Judging a folder of pictures: what fits together, what is measured, and a foreign program through both commands."""
 
+import errno
+import hashlib
 import json
 import math
+import re
 import shutil
 import sys
 import weakref
@@ -14,8 +17,8 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from aotlib import cli, evaluate, evaluate_cli, folders, intervals, manifest, scorecard
-from aotlib.masks import BUCKET_NAMES
+from aotlib import cli, distances, evaluate_cli, folders, intervals, manifest, scorecard
+from aotlib.masks import BUCKET_NAMES, load_masks
 
 
 def save(path, array):
@@ -143,21 +146,56 @@ def test_pictures_whose_known_pixels_changed_are_counted_and_scored_as_they_are(
 
 
 def test_masks_mean_white_for_hole_and_are_checked_before_anything_is_scored(three, monkeypatch):
-    with pytest.raises(ValueError, match="1 masks are refused:\n.*f.png is 70.0% white.*pass max_ratio=1"):
+    with pytest.raises(
+        ValueError, match="1 pictures that are refused:\n  f: .*f.png is 70.0% white.*pass max_ratio=1"
+    ) as told:
         scored(three, max_ratio=0.6)
+    assert "hole= and max_ratio= are --hole and --max-ratio on the command line" in str(told.value)
     for path in (three / "masks").rglob("*.png"):
         save(path, 255 - np.asarray(Image.open(path)))
     monkeypatch.setattr(folders.metrics, "measure", None)
-    with pytest.raises(ValueError, match="4 masks are refused"):
+    with pytest.raises(ValueError, match="4 pictures that are refused"):
         scored(three, max_ratio=0.6)
     monkeypatch.undo()
     assert scored(three, hole="black").buckets[:3] == ["1-10 %", "10-20 %", "20-30 %"]
 
 
+def test_refused_masks_are_left_out_and_listed_when_told_to(three):
+    (three / "result" / "a.png").unlink()
+    save(three / "masks" / "b" / "d.png", np.zeros((40, 40)))
+    found = scored(three, matched_only=True, max_ratio=0.6)
+    assert found.names == ["b/c", "e", "g"] == found.matched.names and found.buckets == ["10-20 %", "50-60 %", "other"]
+    assert list(found.matched.refused) == ["b/d", "f"] and "f.png is 70.0% white" in found.matched.refused["f"]
+    card = scorecard.card(found)
+    content = scorecard.as_json(found, card, name="x", matched_only=True, record={})
+    assert content["refused"] == found.matched.refused and content["missing"] == ["a"]
+    text = scorecard.as_text(found, card)
+    assert "1 true pictures without a result:\n  a\n2 pictures that are refused:\n  b/d: " in text
+    assert "--limit" not in text
+    with pytest.raises(ValueError, match="5 pictures that are refused"):  # none is left
+        scored(three, matched_only=True, max_ratio=0.001)
+
+
+@pytest.mark.parametrize("side, metric", [(10, "SSIM needs 11"), (31, "LPIPS needs 32")])
+def test_pictures_too_small_for_a_metric_are_named_before_anything_is_scored(three, monkeypatch, side, metric):
+    for part in ("truth", "result"):
+        save(three / part / "b" / "slim.png", np.zeros((50, side, 3)))
+    save(three / "masks" / "b" / "slim.png", stripes(50, 0.1)[:, :side])
+    measures = Measures()
+    measures.lpips = "LPIPS" in metric
+    monkeypatch.setattr(measures, "of_image", None)
+    with pytest.raises(
+        ValueError, match=f"1 pictures that are refused:\n  b/slim: .* {side} px; {metric}\n.*--matched-only"
+    ):
+        scored(three, measures=measures)
+    monkeypatch.undo()
+    assert scored(three, measures=measures, matched_only=True).names == ["a", "b/c", "b/d", "e", "f", "g"]
+
+
 def test_a_limit_takes_pictures_from_everywhere(three):
     assert scored(three, limit=3).names == ["a", "b/d", "f"]
     assert scored(three, limit=99).names == scored(three).names
-    with pytest.raises(ValueError, match="limit is 0: score at least one"):
+    with pytest.raises(ValueError, match="limit is 0: take at least one"):
         scored(three, limit=0)
     found = scored(three, limit=2)
     assert "4 more pictures were left out" in scorecard.as_text(found, scorecard.card(found))
@@ -198,9 +236,26 @@ def test_a_perfect_picture_is_left_out_of_the_mean_and_counted(three):
     there = content["buckets"]["10-20 %"]["psnr"]
     assert (there["n"], there["n_infinite"]) == (1, 1) and there["low"] is None  # of one picture no interval
     assert there["mean"] == pytest.approx(20 * math.log10(255), rel=1e-12)  # each value off by one
-    assert content["overall"]["psnr"]["n_infinite"] == 2 and content["n"] == 7
+    assert content["overall"]["psnr"]["n_infinite"] == 2 and "n" not in content
+    assert (content["pictures"], content["photographs"]) == (7, 6)  # one came twice
     text = scorecard.as_text(found, card)
     assert "infinite" in text and "other" in text and "SSIM" in text
+
+
+def test_a_cell_says_how_many_exact_pictures_its_mean_leaves_out(three):
+    for name in ("a", "b/c"):
+        shutil.copy(three / "truth" / f"{name}.png", three / "result" / f"{name}.png")
+    text = scorecard.as_text(found := scored(three), scorecard.card(found))
+    cells = {line.split("|")[1].strip(): line.split("|")[5].strip() for line in text.splitlines()[:8] if "|" in line}
+    psnr = found.images[(found.images.metric == "psnr") & np.isfinite(found.images.value)].value
+    assert cells["bucket"] == "PSNR (dB)" and cells["1-10 %"] == "infinite" and "exact" not in cells["20-30 %"]
+    assert cells["all"].startswith(f"{psnr.mean():.0f}"[:2]) and cells["all"].endswith("] (+ 2 exact)")
+    assert "(+ 2 exact): two more pictures have no error" in text
+    shutil.copy(three / "truth" / "b" / "d.png", three / "truth" / "b" / "e.png")  # many holes: n counts photographs
+    shutil.copy(three / "truth" / "b" / "d.png", three / "result" / "b" / "e.png")
+    shutil.copy(three / "masks" / "b" / "d.png", three / "masks" / "b" / "e.png")
+    text = scorecard.as_text(found := scored(three), scorecard.card(found))
+    assert re.search(r"\| 20-30 % .* \d\S+ \(\+ 1 exact\)", text) and re.search(r"\| all .*\] \(\+ 3 exact\)", text)
 
 
 def test_the_buckets_means_are_those_of_the_pictures(three):
@@ -232,7 +287,12 @@ def many_holes(root, n_photographs=8, n_holes=5):
 
 def test_a_photograph_with_several_holes_is_one_photograph(tmp_path):
     found = many_holes(tmp_path)
-    assert found.photographs[:8] == [f"0/{i}" for i in range(8)] == found.photographs[8:16]
+    assert found.photographs[:8] == found.photographs[8:16] and len(set(found.photographs)) == 8
+    truth, hole = (np.asarray(Image.open(tmp_path / part / "3" / "1.png")) for part in ("truth", "masks"))
+    row = found.images[found.images.image == "3/1"].iloc[0]
+    pixels = hashlib.sha256(b"(3, 20, 20)" + np.moveaxis(truth, 2, 0).tobytes()).hexdigest()
+    assert row.photograph == pixels[:16] and row["mask"] == hashlib.sha256(hole.tobytes()).hexdigest()[:16]
+    assert list(found.images)[6:] == ["photograph", "mask"]
     summary = scorecard.card(found).summary.set_index(["bucket", "metric"])
     once = found.images[(found.images.metric == "l1")].value[:8]
     mean, low, high, n = intervals.mean_interval(once)
@@ -261,11 +321,10 @@ class Measures:
         return features
 
     def of_sets(self, real, fake, seed):
-        if len(real) < 2:
-            self.unavailable |= {"p_ids": "too few pictures", "u_ids": "too few pictures"}
+        few = {"p_ids": "too few pictures", "u_ids": "too few pictures"} if len(real) < 2 else {}
         value = abs(real.mean(0) - fake.mean(0)).sum()
         ends = {"mean": value, "low": value - 1, "high": value + 1, "n": len(real)}
-        return [{"metric": "fid_3"} | ends, {"metric": "kid_3"} | ends]
+        return [{"metric": "fid_3"} | ends, {"metric": "kid_3"} | ends], few
 
 
 def test_distances_are_those_of_the_buckets_own_pictures(three):
@@ -340,7 +399,8 @@ def test_a_foreign_program_goes_through_both_commands(photos, tmp_path, monkeypa
     assert "changed known pixels" not in text and "18 pictures show 3 photographs" in text
 
     content, long = json.loads(numbers.read_text()), pd.read_csv(rows)
-    assert list(content)[:4] == ["name", "overall", "buckets", "n"] and content["n"] == 18
+    assert list(content)[:5] == ["name", "overall", "buckets", "pictures", "photographs"]
+    assert (content["pictures"], content["photographs"]) == (18, 3)
     assert list(content["buckets"]) == list(BUCKET_NAMES) and not content["matched_only"]
     assert content["record"]["masks"]["files"] == content["record"]["data"]["files"] == 18
     assert content["record"]["parameters"]["limit"] is None and content["record"]["features"] is not None
@@ -359,7 +419,7 @@ def test_what_is_not_at_hand_is_said(tmp_path, monkeypatch):
     monkeypatch.delenv("AOTLIB_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     measures = evaluate_cli._measures(tmp_path / "features.sqlite", download=False)
-    assert set(measures.unavailable) == {*evaluate.SETS, "lpips"} and "pt_inception" in measures.unavailable["fid"]
+    assert set(measures.unavailable) == {*distances.KINDS, "lpips"} and "pt_inception" in measures.unavailable["fid"]
     assert measures.features() is None
 
 
@@ -377,7 +437,27 @@ def test_evaluate_refuses_what_does_not_fit_unless_told(three, monkeypatch, caps
     text, content = capsys.readouterr().out, json.loads((three / "a.json").read_text())
     assert "result: 5 pictures, only those in common" in text and "Left out:\n1 true pictures without" in text
     assert content["matched_only"] and content["missing"] == ["a"] and content["surplus"] == ["new"]
-    assert content["name"] == "result" and content["n"] == 5
+    assert content["name"] == "result" and content["pictures"] == 5
+
+
+def read_only(*_, **__):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+@pytest.mark.parametrize("option", ["--json", "--images", "--cache"])
+def test_what_cannot_be_written_is_said_before_anything_is_scored(three, monkeypatch, capsys, option):
+    monkeypatch.setattr(evaluate_cli, "_measures", lambda *_: pytest.fail("it began to work"))
+    where = ("--truth", three / "truth", "--result", three / "result", "--masks", three / "masks")
+    (three / "file").write_text("")
+    for place in (three / "file" / "a.out", three / "masks"):
+        with pytest.raises(SystemExit):
+            run(monkeypatch, "evaluate", *where, option, place)
+        assert f"aotlib: {option} {place} cannot be written: " in capsys.readouterr().err
+    monkeypatch.setattr(evaluate_cli.tempfile, "TemporaryFile", read_only)  # permissions mean nothing to a superuser
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "evaluate", *where, option, three / "a.out")
+    assert f"{option} {three / 'a.out'} cannot be written: [Errno 30] Read-only" in capsys.readouterr().err
+    assert sorted(path.name for path in three.iterdir() if path.is_dir())[-3:] == ["masks", "result", "truth"]
 
 
 def test_cases_of_two_data_sets_do_not_mix(photos, tmp_path, monkeypatch, capsys):
@@ -392,6 +472,7 @@ def test_cases_of_two_data_sets_do_not_mix(photos, tmp_path, monkeypatch, capsys
         (("--seed", 1), "another data set"),
         (("--size", 40), "another data set"),
         (("--n", 0), "--n is 0"),
+        (("--masks", photos), "are refused as masks"),
     ]:
         with pytest.raises(SystemExit):
             run(monkeypatch, "cases", photos, "--out", out, *rule, *wrong)
@@ -407,7 +488,7 @@ def test_cases_of_two_data_sets_do_not_mix(photos, tmp_path, monkeypatch, capsys
     assert not (tmp_path / "new").exists()
 
 
-def test_cases_take_mask_files(photos, tmp_path, monkeypatch):
+def test_cases_take_mask_files(photos, tmp_path, monkeypatch, capsys):
     for k, share in enumerate((0.05, 0.15, 0.25, 0.35, 0.45, 0.55)):
         save(tmp_path / "holes" / "deep" / f"{k}.png", stripes(100, share))
     run(monkeypatch, "cases", photos, "--out", tmp_path / "out", "--size", 40, "--masks", tmp_path / "holes")
@@ -417,6 +498,120 @@ def test_cases_take_mask_files(photos, tmp_path, monkeypatch):
     assert (
         set(np.unique(hole)) == {0, 255} and (hole == 255).mean() == pytest.approx(0.25) and (hole[:, :10] == 255).all()
     )
+    with pytest.raises(SystemExit):  # the same names, hashes and shares, but another size
+        run(monkeypatch, "cases", photos, "--out", tmp_path / "out", "--size", 60, "--masks", tmp_path / "holes")
+    assert "another data set, size" in capsys.readouterr().err
+
+
+def black_holes(folder, shares):
+    for k, share in enumerate(shares):
+        save(folder / f"{k}.png", 255 - stripes(100, share))
+
+
+def test_cases_take_masks_of_the_other_colour_and_large_ones(photos, tmp_path, monkeypatch, capsys):
+    black_holes(tmp_path / "holes", (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.9))
+    call = ("cases", photos, "--out", tmp_path / "out", "--size", 40, "--masks", tmp_path / "holes")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, *call, "--hole", "black")
+    told = capsys.readouterr().err
+    assert "1 of 7 files" in told and "max_ratio=1" in told and "--hole and --max-ratio" in told
+    run(monkeypatch, *call, "--hole", "black", "--max-ratio", 1)
+    hole = np.asarray(Image.open(tmp_path / "out" / "masks" / "20-30" / "one.png"))
+    assert (hole[:, :10] == 255).all() and (hole == 255).mean() == pytest.approx(0.25)  # white = hole, as always
+    assert manifest.read(tmp_path / "out" / "manifest.csv").ratio.between(0, 0.6).all()
+
+
+def test_some_photographs_are_taken_from_everywhere(photos, tmp_path, monkeypatch):
+    for name in ("airport", "bridge", "castle", "desert"):
+        for i in range(4):
+            save(tmp_path / "by class" / name / f"{i}.png", np.full((40, 40, 3), 10 * i))
+    run(monkeypatch, "cases", tmp_path / "by class", "--out", tmp_path / "out", "--size", 32, "--n", 4)
+    table = manifest.read(tmp_path / "out" / "manifest.csv")
+    assert list(table.image[:4]) == ["airport/0.png", "bridge/0.png", "castle/0.png", "desert/0.png"]
+
+
+def test_photographs_that_would_be_enlarged_are_refused_or_left_out(photos, tmp_path, monkeypatch, capsys):
+    save(photos / "below" / "small.png", np.zeros((50, 70, 3)))
+    save(photos / "tiny.png", np.zeros((90, 36, 3)))
+    call = ("cases", photos, "--out", tmp_path / "out", "--size", 52)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, *call)
+    told = capsys.readouterr().err
+    assert "2 of 5 photographs are smaller than 52 px, such as " in told and "tiny.png with 36 px" in told
+    assert "--size 36 fits all" in told and not (tmp_path / "out").exists()
+    run(monkeypatch, *call, "--leave-out-small", "--n", 2)
+    assert "tiny.png with 36 px; they are left out" in capsys.readouterr().err
+    assert list(manifest.read(tmp_path / "out" / "manifest.csv").image[:2]) == ["below/three.png", "below/two.jpg"]
+    with pytest.raises(SystemExit):
+        run(monkeypatch, *call, "--size", 100, "--leave-out-small")
+    assert "no photograph is left; give --size 60 or less" in capsys.readouterr().err
+
+
+def given(photos, tmp_path, **rule):
+    """A manifest such as a notebook writes, of two photographs below a folder, and what it says of them."""
+    files = [photos / "below" / "three.png", photos / "below" / "two.jpg"]
+    table = manifest.make(files, size=48, seed=4, **rule)
+    path = manifest.write(table, tmp_path / "tables" / "manifest.csv", size=48, seed=4)
+    return path, table
+
+
+def test_cases_of_a_manifest_are_exactly_its_photographs_and_holes(photos, tmp_path, monkeypatch, capsys):
+    path, table = given(photos, tmp_path)
+    run(monkeypatch, "cases", photos, "--manifest", path, "--out", tmp_path / "out")
+    assert "2 photographs with 6 holes each, 48 px" in capsys.readouterr().out
+    for name in ("manifest.csv", "manifest.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (path.parent / name).read_bytes()
+    for place, bucket in enumerate(manifest.BUCKETS):
+        for case in manifest.cases(table, photos / "below", size=48, bucket=bucket):
+            name = f"{BUCKET_NAMES[place].removesuffix(' %')}/{case.name[:-4]}.png"
+            assert (np.asarray(Image.open(tmp_path / "out" / "masks" / name)) == 255 * case.mask[0].numpy()).all()
+            truth = np.moveaxis(np.asarray(Image.open(tmp_path / "out" / "truth" / name)), 2, 0)
+            assert (truth == case.picture_u8.numpy()).all()
+    assert len(list((tmp_path / "out" / "input").rglob("*.png"))) == 12
+
+
+def test_a_manifest_finds_its_masks_and_refuses_what_it_decides_itself(photos, tmp_path, monkeypatch, capsys):
+    black_holes(tmp_path / "holes" / "deep", (0.05, 0.15, 0.25, 0.35, 0.45, 0.55))
+    path, table = given(photos, tmp_path, masks=load_masks(tmp_path / "holes", hole="black"))
+    assert "deep" not in table["mask"][0]
+    call = ("cases", photos, "--manifest", path, "--out", tmp_path / "out")
+    wrong = [
+        ((), "names mask files, such as 0.png: say with --masks"),
+        (("--size", 48, "--n", 2), "leave out --size, --n"),
+        (("--masks", photos), "6 of the manifest's 6 mask files are not in the folder given"),
+        (("--masks", tmp_path / "holes"), "for holes of the other colour?"),
+    ]
+    for words, told in wrong:
+        with pytest.raises(SystemExit):
+            run(monkeypatch, *call, *words)
+        assert told in capsys.readouterr().err
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    run(monkeypatch, *call, "--masks", tmp_path / "holes", "--hole", "black")
+    hole = np.asarray(Image.open(tmp_path / "out" / "masks" / "40-50" / "two.png"))
+    assert (hole == 255).mean() == pytest.approx(table.ratio[8])
+    (photos / "below" / "two.jpg").unlink()
+    with pytest.raises(SystemExit):
+        run(monkeypatch, *call, "--masks", tmp_path / "holes", "--hole", "black")
+    assert "1 of the manifest's 2 photographs are not in the folder given, such as two.jpg" in capsys.readouterr().err
+
+
+def test_of_two_folders_the_one_with_the_manifests_photographs_is_taken(photos, tmp_path, monkeypatch, capsys):
+    path, _ = given(photos, tmp_path)
+    (photos / "above").mkdir()
+    for name in ("three.png", "two.jpg"):
+        Image.open(photos / "below" / name).rotate(180).save(photos / "above" / name)
+    run(monkeypatch, "cases", photos, "--manifest", path, "--out", tmp_path / "out")
+    assert "2 photographs with 6 holes each" in capsys.readouterr().out
+
+
+def test_a_manifest_of_small_photographs_is_reported(photos, tmp_path, monkeypatch, capsys):
+    save(photos / "below" / "two.jpg", np.zeros((44, 90, 3)))
+    with pytest.warns(
+        UserWarning, match="1 of 2 photographs is smaller than 48 px, such as .*two.jpg with 44 px: enlarged"
+    ):
+        path, _ = given(photos, tmp_path)
+    run(monkeypatch, "cases", photos, "--manifest", path, "--out", tmp_path / "out")
+    assert "44 px; they are enlarged, as the manifest has it" in capsys.readouterr().err
 
 
 def test_a_named_data_set_gives_its_test_split(tmp_path, monkeypatch, capsys):

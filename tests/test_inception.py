@@ -11,7 +11,7 @@ import torch
 from pytorch_fid import inception as theirs
 from torchvision.models import inception_v3
 
-from aotlib import feature_cache, inception
+from aotlib import evaluate, evaluate_cli, feature_cache, inception
 from aotlib.feature_cache import FeatureCache, Features, features_of
 from aotlib.features import WEIGHTS_VARIABLE, Unavailable
 
@@ -101,7 +101,9 @@ def test_a_damaged_file_is_refused_by_its_hash(full):
 
 def test_missing_weights_are_told_and_downloaded_only_when_asked(nothing, monkeypatch):
     for ask in (inception.most_dims, lambda: inception.load_inception(768)):
-        with pytest.raises(Unavailable, match="neither pt_inception.* is here; set AOTLIB_WEIGHTS .*download=True"):
+        with pytest.raises(
+            Unavailable, match="neither pt_inception.* is here; set AOTLIB_WEIGHTS .*download=True, or --download"
+        ):
             ask()
     with pytest.raises(Unavailable, match="could not be downloaded .*no connection"):
         inception.load_inception(768, download=True)
@@ -112,6 +114,25 @@ def test_missing_weights_are_told_and_downloaded_only_when_asked(nothing, monkey
     (url, place), options = asked[0]
     assert url == theirs.FID_WEIGHTS_URL and options["hash_prefix"] == "6726825d"
     assert place == str(nothing / "home" / "hub" / "checkpoints" / "pt_inception-2015-12-05-6726825d.pth")
+
+
+def test_without_a_connection_the_command_takes_what_is_at_hand(partial, tmp_path, capsys):
+    measures = evaluate_cli._measures(tmp_path / "c", True)
+    assert measures.dims == 768 and measures.network is not None and set(measures.unavailable) == {"lpips"}
+    told = capsys.readouterr().err
+    assert "pt_inception-2015-12-05-6726825d.pth could not be downloaded (<urlopen error no connection>)" in told
+    assert "The 768 features that are at hand are taken: FID-768" in told
+
+
+def test_the_command_downloads_the_whole_network_though_a_part_is_at_hand(partial, tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(inception, "downloaded", asked.append)
+    monkeypatch.setattr(evaluate, "Measures", lambda dims, **_: dims)
+    assert evaluate_cli._measures(tmp_path / "c", True) == 2048 and asked == [theirs.FID_WEIGHTS_URL]
+    assert evaluate_cli._measures(tmp_path / "c", False) == 768 and len(asked) == 1
+    monkeypatch.delenv(WEIGHTS_VARIABLE)
+    assert evaluate_cli._measures(tmp_path / "c", True) == 2048 and len(asked) == 1  # `Measures` will try, and say why
+    assert capsys.readouterr().err == ""
 
 
 def test_a_networks_name_follows_all_that_its_features_depend_on(partial):

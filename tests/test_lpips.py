@@ -1,6 +1,8 @@
 """LPIPS against its formula, on a backbone of random weights; and that nobody but a test gets such weights."""
 
 import hashlib
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +94,7 @@ def test_without_the_true_weights_there_is_no_lpips(backbone, tmp_path, monkeypa
     with pytest.raises(Unavailable, match="is damaged or another file"):
         lpips.load_lpips()
     (tmp_path / name).unlink()
-    with pytest.raises(Unavailable, match=r"alexnet-\w+.pth is not here; set AOTLIB_WEIGHTS .* download=True"):
+    with pytest.raises(Unavailable, match=r"alexnet-\w+.pth is not here; set AOTLIB_WEIGHTS .*--download"):
         lpips.load_lpips()
     with pytest.raises(Unavailable, match="vgg16-397923af.pth is not here"):
         lpips.load_lpips("vgg")
@@ -105,6 +107,26 @@ def test_without_the_true_weights_there_is_no_lpips(backbone, tmp_path, monkeypa
         lpips.load_lpips("squeeze", download=True)
     with pytest.raises(ValueError, match="net must be one of 'alex', 'vgg', 'squeeze', got 'alexnet'; did you mean"):
         lpips.load_lpips("alexnet")
+
+
+def test_another_torchmetrics_gives_a_reason_and_never_other_weights(backbone, monkeypatch):
+    library = importlib.import_module(lpips.MODULE)
+    told = rf"torchmetrics {torchmetrics.__version__} makes LPIPS in another way .*{{}}.*; install the version"
+    for name in (lpips.NETWORK, lpips.BACKBONE):
+        with monkeypatch.context() as changed:
+            changed.delattr(library, name)
+            with pytest.raises(Unavailable, match=told.format(f"has no {name}")):
+                lpips.load_lpips()
+    with monkeypatch.context() as changed:
+        changed.setattr(library, lpips.NETWORK, lambda model: None)
+        with pytest.raises(Unavailable, match=told.format("unexpected keyword argument 'net'")):
+            lpips.load_lpips()
+        changed.setattr(library, lpips.NETWORK, lambda net: torch.nn.Linear(1, 1))
+        with pytest.raises(Unavailable, match=told.format(f"does not ask {lpips.BACKBONE} for the weights")):
+            lpips.load_lpips()
+        changed.setitem(sys.modules, lpips.MODULE, None)  # an import of it fails
+        with pytest.raises(Unavailable, match=told.format("has no")):
+            lpips.load_lpips()
 
 
 def test_lpips_refuses_unfit_pictures_in_words(backbone):

@@ -99,8 +99,23 @@ def test_masks_on_the_border_of_two_buckets_are_counted_exactly(folder):
     mask[:, :20] = 255
     Image.fromarray(mask).save(folder / "masks" / "a.png")  # 20 %, which float32 puts above 0.2
     masks = load_masks(folder / "masks")
-    table = manifest.make(photos(folder), size=100, buckets=BUCKETS[1:2], masks=masks)
+    table = manifest.make(photos(folder), size=50, buckets=BUCKETS[1:2], masks=masks)
     assert set(table["mask"]) == {"a.png", "deep/b.png"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_photographs_that_have_to_be_enlarged_are_told_of(folder):
+    Image.new("RGB", (40, 80)).save(folder / "photos" / "below" / "c.jpg")
+    manifest.make(photos(folder), size=40, buckets=BUCKETS[:1])
+    with pytest.raises(
+        UserWarning, match="1 of 3 photographs is smaller than 41 px, such as .*c.jpg with 40 px: enlarged"
+    ):
+        manifest.make(photos(folder), size=41, buckets=BUCKETS[:1])
+    with pytest.raises(UserWarning, match="3 of 3 photographs are smaller than 71 px, such as .*c.jpg with 40 px"):
+        manifest.make(photos(folder), size=71, buckets=BUCKETS[:1])
+    write_shards(photos(folder), folder / "shards", split="test")
+    with pytest.raises(UserWarning, match="1 of 3 photographs is smaller than 41 px, such as .*c.jpg with 40 px"):
+        manifest.make(ShardFiles(folder / "shards" / "test"), size=41, buckets=BUCKETS[:1])
 
 
 def test_a_manifest_comes_back_as_it_was_written(folder):

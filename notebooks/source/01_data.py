@@ -49,6 +49,9 @@ fig = figures.grid([[sample["image"] for sample in shown]], [sample["name"] for 
 figures.save(fig, f"{out_dir}/figures", "photographs")
 plt.show()
 # %% [markdown]
+# Read it: photographs of the test split as they are judged, the largest square in the middle of each, brought to one
+# size. No training step ever sees them.
+#
 # ## 1.2 Holes of an exact size
 # How hard a hole is depends first on its share of the picture. The paper therefore reports six buckets, each open on the
 # left and closed on the right: (0.01, 0.1], (0.1, 0.2] ... (0.5, 0.6].
@@ -102,6 +105,8 @@ fig = figures.grid([[x, m, paper, released]], ["photograph $x$", "mask $m$", "in
 figures.save(fig, f"{out_dir}/figures", "input")
 plt.show()
 # %% [markdown]
+# Read it: one photograph, one mask, and what the two recipes leave of them for the network. White in the mask is hole.
+#
 # ## 1.4 What comes back
 # Only the hole is taken from a prediction $\hat x$; the rest is the photograph, untouched:
 # $$ z = x \odot (1 - m) + \hat x \odot m. $$

@@ -51,7 +51,7 @@ def response(rate, side=25):
     return torch.autograd.grad(y[0, 0, side // 2, side // 2], x)[0][0, 0]
 
 
-fig, axes = plt.subplots(1, 4, figsize=(figures.PAGE, 2.1))
+fig, axes = plt.subplots(1, 4, figsize=(figures.PAGE, 2.4))
 for ax, rate in zip(axes, rates):
     ax.imshow(1 - response(rate), cmap="gray", vmin=0, vmax=1)
     ax.set(title=f"rate {rate}", xticks=[0, 12, 24], yticks=[], xlabel="pixel")

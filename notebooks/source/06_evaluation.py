@@ -33,6 +33,7 @@ from aotlib.data import dataset_files
 from aotlib.hardware import pick_device
 from aotlib.images import common_folder, to_float
 from aotlib.masks import BUCKET_NAMES, BUCKETS, composite, hole_ratio, load_masks
+from aotlib.selection import spread_evenly
 from aotlib.train import train
 from aotlib.weights import load_generator, read_card
 
@@ -59,7 +60,7 @@ fills |= CLASSICAL
 #
 # **Guess**: another seed makes another manifest. Does it have the same photographs in each bucket? The same masks?
 # %% tags=["nbval-check-output"]
-files = dataset_files(data, data_dir, split)[:n_images]
+files = spread_evenly(dataset_files(data, data_dir, split), n_images)  # folders are often sorted by class
 root = common_folder(files) or data_dir  # shards know their names
 plan = manifest.make(files, size=size, masks=load_masks(masks) if masks else [], seed=seed, files_root=root)
 manifest.write(plan, f"{out_dir}/tables/manifest.csv", size=size, seed=seed)
@@ -282,9 +283,14 @@ plt.show()
 # Read it: large holes, and structure that the surroundings do not tell.
 #
 # ## 6.9 Your own method in this table
-# `aotlib cases samples --out cases` writes inputs, masks and truth as files; fill them with any program;
-# `aotlib evaluate --truth cases/truth --result my/fills --masks cases/masks` scores them by the same measures, matched by
-# file name, and says what is missing.
+# Four commands; `results` is the folder of this notebook's results:
+# ```
+# aotlib cases samples --manifest results/tables/manifest.csv --out cases      # the holes of this table, as files
+# # fill the pictures in cases/input with any program, into cases/result, under the same names
+# aotlib evaluate --truth cases/truth --result cases/result --masks cases/masks --name mine --images mine.csv
+# aotlib compare results/tables/images.csv mine.csv --to mine                   # one table, and which differences are real
+# ```
+# Files are matched by name; what is missing, too many, or of another size is listed, never guessed.
 # %%
 mean_over_buckets = summary[summary.bucket != "all"].groupby(["metric", "method"])["mean"].mean()
 runs.finish(

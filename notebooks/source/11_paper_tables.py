@@ -18,7 +18,8 @@ import torch
 
 from aotlib import figures, metrics, runs, tables
 from aotlib.masks import BUCKET_NAMES
-from aotlib.reference import METHODS, METRICS, content, gaps, load, paper_table, retrainings, run_of
+from aotlib.paper_table import METHODS, METRICS, gaps, paper_table, retrainings, run_of
+from aotlib.reference import content, load
 
 figures.style()
 published, sources = load(reference), content(reference)["sources"]
@@ -72,7 +73,8 @@ print("and better in PSNR:", (later["PSNR, MMagic"] > later["PSNR, paper"]).all(
 # which at least one was exact: one such picture, and the mean says nothing about the others.
 #
 # ## 11.3 Trained again by others
-# Whether a paper can be reproduced is best seen where others tried. A letter stands for each of them.
+# Whether a paper can be reproduced is best seen where others tried. A letter stands for each of them. How independent each
+# one was of the authors' weights is in its text.
 # %% tags=["nbval-check-output"]
 others = retrainings(published)
 others["about"] = [sources[name]["about"] for name in others.source]
@@ -100,16 +102,18 @@ ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncol=2)
 figures.save(fig, f"{out_dir}/figures", "retrainings")
 plt.show()
 # %% [markdown]
-# Read it: two trainings with the released losses land within about 0.2 dB of the paper from 10 % of hole up, although
-# their network has another gate and another padding. In the smallest bucket they are 0.7 to 0.8 dB better, and nobody
+# Read it: two runs with the released losses land within about 0.2 dB of the paper from 10 % of hole up, although their
+# network has another gate and another padding. They are not two witnesses: by its configuration, the second went on from
+# the weights of the first. In the smallest bucket they are 0.7 to 0.8 dB better, and nobody
 # knows why: how pictures are rounded and stored matters most where little is missing. The starred one, 1.0 to 1.7 dB
 # higher, was scored on random crops, by definitions that are not stated: what it differs by may be the protocol's, not
 # the method's.
 #
 # ## 11.4 The table
 # Your run has two columns to stand in. Under *paper scale* belongs only what was trained and scored as the paper's was:
-# 512 px, Places2, full width, a million steps, mask files; `aotlib.reference.PAPER_SCALE` is the rule. Everything else
-# is a *small run*: there to see that the machinery works, not to be compared.
+# with the paper's losses and widths, a million steps on Places2 at 512 px, all 36,500 photographs of its split `val`, mask
+# files; `aotlib.paper_table.PAPER_SCALE` is the rule. Everything else is a *small run*: there to see that the machinery
+# works, not to be compared.
 # %%
 place, run, scale = Path(evaluation_dir, "tables", "summary_long.csv"), "", {}
 summary = pd.read_csv(place) if place.is_file() else None
