@@ -21,21 +21,18 @@ HERE = Path(workflow.basedir)
 CODE = [path for path in (HERE / "aotlib").rglob("*.py") if path.stem not in FRAME]
 CODE = sorted(path.relative_to(HERE).as_posix() for path in CODE)
 TIMED = [name for name, job in JOBS.items() if "bench_dir" in job.parameters]  # nothing else is to compute meanwhile
-AFTER_TRAINING = [name for name, job in JOBS.items() if "run_dir" in job.parameters]
-AFTER_EVALUATION = [name for name, job in JOBS.items() if "evaluation_dir" in job.parameters]
-ALONE = AFTER_TRAINING + TIMED
+ALONE = [name for name in JOBS if name in TIMED or set(JOBS[name].parameters) & {"run_dir", "method_runs"}]
+RUNS = {JOBS[name].out_dir.name: name for name in reversed(JOBS) if JOBS[name].trains}  # by folder
 
 
 def folder(name):
     return JOBS[name].out_dir.relative_to(Path(workflow.basedir).resolve()).as_posix()
 
 
-def weights(name):
-    return f"{folder(profiles.TRAINING)}/generator_ema.safetensors" if name in AFTER_TRAINING else []
-
-
-def evaluation(name):
-    return f"{folder(profiles.EVALUATION)}/record.json" if name in AFTER_EVALUATION else []
+def before(name):
+    """What is read of the jobs that come before this one."""
+    last = {True: "generator_ema.safetensors", False: "record.json"}
+    return [f"{folder(other)}/{last[JOBS[other].trains]}" for other in JOBS[name].after]
 
 
 def supplied(name):
@@ -47,7 +44,8 @@ def supplied(name):
 def settings(name):
     """All parameters, but of each folder only what is in it: a checkout that moved is not out of date."""
     parameters = JOBS[name].parameters
-    kept = {key: value for key, value in parameters.items() if not key.endswith("_dir")} | {"data": DATA[name]}
+    places = {key for key in parameters if key.endswith("_dir")} | set(profiles.GROUPS)
+    kept = {key: value for key, value in parameters.items() if key not in places} | {"data": DATA[name]}
     return kept | ({"masks": records.fingerprint(parameters["masks"])} if parameters.get("masks") else {})
 
 
@@ -65,7 +63,7 @@ rule all:
         f"{RESULTS}/report.html",
 
 
-for NAME in [name for name in JOBS if name != profiles.TRAINING]:
+for NAME in [name for name in JOBS if not JOBS[name].trains]:
 
     rule:
         name:
@@ -73,8 +71,7 @@ for NAME in [name for name in JOBS if name != profiles.TRAINING]:
         input:
             CODE,
             notebook=f"notebooks/{NAME}.ipynb",
-            weights=weights(NAME),
-            evaluation=evaluation(NAME),
+            before=before(NAME),
             supplied=supplied(NAME),
             measured=measured(NAME),
         output:
@@ -90,23 +87,26 @@ for NAME in [name for name in JOBS if name != profiles.TRAINING]:
             "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} 2>&1"
 
 
-if profiles.TRAINING in JOBS:
+if RUNS:
 
-    # Its state is no output: Snakemake deletes the outputs of a run that was stopped, and this one is to go on.
+    # A run's state is no output: Snakemake deletes the outputs of a run that was stopped, and this one is to go on.
+    # The profile's own run has the machine to itself; those of a group are small, and go side by side.
     rule training:
         input:
             CODE,
             notebook=f"notebooks/{profiles.TRAINING}.ipynb",
         output:
-            f"{folder(profiles.TRAINING)}/{profiles.TRAINING}.ipynb",
-            f"{folder(profiles.TRAINING)}/metrics.json",
-            f"{folder(profiles.TRAINING)}/record.json",
-            f"{folder(profiles.TRAINING)}/generator.safetensors",
-            f"{folder(profiles.TRAINING)}/generator_ema.safetensors",
+            f"{RESULTS}/training/{{run}}/{profiles.TRAINING}.ipynb",
+            f"{RESULTS}/training/{{run}}/metrics.json",
+            f"{RESULTS}/training/{{run}}/record.json",
+            f"{RESULTS}/training/{{run}}/generator.safetensors",
+            f"{RESULTS}/training/{{run}}/generator_ema.safetensors",
+        wildcard_constraints:
+            run="|".join(RUNS),
         params:
-            name=profiles.TRAINING,
-            settings=SETTINGS[profiles.TRAINING],
-        threads: workflow.cores
+            name=lambda wildcards: RUNS[wildcards.run],
+            settings=lambda wildcards: SETTINGS[RUNS[wildcards.run]],
+        threads: lambda wildcards: workflow.cores if RUNS[wildcards.run] == profiles.TRAINING else 1
         shell:
             "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} 2>&1"
 

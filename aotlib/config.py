@@ -5,6 +5,8 @@ from typing import Literal, get_args, get_origin
 
 from aotlib.choices import check_choice
 
+STAGED = ("pconv", "edge_connect")  # methods whose steps are divided into stages
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
@@ -99,8 +101,8 @@ class TrainConfig:
             "n_samples",
             "device",
         }
-        if not self.lr_fall:
-            free.add("steps")  # else the learning rate depends on how long the run is to be
+        if not self.lr_fall and self.method not in STAGED:
+            free.add("steps")  # else the learning rate, or the stage, depends on how long the run is to be
         return {key: value for key, value in dataclasses.asdict(self).items() if key not in free}
 
     def lr_at(self, step: int) -> float:

@@ -18,19 +18,30 @@ from aotlib.records import data_folder, fingerprint
 
 TRAINING, EVALUATION = "05_training", "06_evaluation"
 BEFORE = {"run_dir": TRAINING, "evaluation_dir": EVALUATION}  # parameters that name the folder of another notebook
+GROUPS = {"method_runs": "methods"}  # parameters that name the folders of several runs, and the profile's key of them
 FOLDERS = ("data", "masks")  # parameters that may name a folder; those whose names end in _dir always do
 # What decides the weights besides the parameters: a run by other code gets another folder. A test holds this list
 # against the imports of train.py.
 TRAINING_CODE = ("blocks", "config", "data", "distributed", "features", "hardware", "images", "losses", "masks")
 TRAINING_CODE += ("colour", "model", "quarantine", "shards", "sources", "step", "strokes", "train")
+RIVALS_CODE = ("methods", "baselines/*")  # besides, for the compared methods
 
 
 class Job(NamedTuple):
-    r"""One notebook of a profile: what is run, where it writes, and all its parameters (folders are absolute)."""
+    r"""One notebook of a profile: what is run, where it writes, and all its parameters (folders are absolute).
+
+    Attributes:
+        after: names of the jobs whose results it reads.
+    """
 
     notebook: Path
     out_dir: Path
     parameters: dict
+    after: tuple[str, ...] = ()
+
+    @property
+    def trains(self) -> bool:
+        return self.notebook.stem == TRAINING
 
 
 def find_root(start: str | Path = ".") -> Path:
@@ -137,13 +148,19 @@ def _converted(value: object, default: object, where: str) -> object:
 def code_digest(folder: str | Path, modules: Iterable[str] = TRAINING_CODE) -> str:
     r"""A number that changes when statements of the modules change, but not for comments, docstrings or layout."""
     total = hashlib.sha256()
-    for module in modules:
-        tree = ast.parse((Path(folder) / f"{module}.py").read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-                node.body[0] = ast.Pass()
-        total.update(ast.unparse(tree).encode())
+    for module in modules:  # a name, or a pattern such as baselines/*
+        if not (paths := sorted(Path(folder).glob(f"{module}.py"))):
+            raise FileNotFoundError(f"no {module}.py in {folder}")
+        total.update("".join(_statements(path) for path in paths).encode())
     return total.hexdigest()
+
+
+def _statements(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    return ast.unparse(tree)
 
 
 def run_name(parameters: dict, *, code: str = "", data: str = "") -> str:
@@ -169,30 +186,55 @@ def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
     r"""Every notebook of the profile in order, with the folder that it writes to and all its parameters.
 
     A notebook that has a parameter ``run_dir`` gets the folder of the training run, one that has an
-    ``evaluation_dir`` that of the evaluation.
+    ``evaluation_dir`` that of the evaluation, and one that has ``method_runs`` the folders of the runs of the group
+    ``methods``, by name: each is a run of the training notebook, here the job ``methods.<name>``.
     """
     root = Path(root or find_root()).resolve()
-    results = root / "results" / profile
     jobs = {}
-    for name, given in sorted(load_profile(profile, root).items()):
-        notebook = root / "notebooks" / f"{name}.ipynb"
+    for name, given in sorted(_flat(load_profile(profile, root)).items()):
+        kind = TRAINING if "." in name else name
+        notebook = root / "notebooks" / f"{kind}.ipynb"
         if not notebook.is_file():
             known = [path.stem for path in notebook.parent.glob("*.ipynb")]
             raise FileNotFoundError(f"profiles/{profile}.yaml: there is no notebook {name!r}; {nearest(name, known)}")
-        if fixed := {"out_dir", *BEFORE} & given.keys():
+        if fixed := {"out_dir", *BEFORE, *GROUPS} & given.keys():
             raise ValueError(f"profiles/{profile}.yaml: {name}: {', '.join(sorted(fixed))} is not a profile's to set")
-        parameters = checked_parameters(notebook, given)
-        folders = [key for key, value in parameters.items() if key.endswith("_dir") and value]
-        folders += [key for key in FOLDERS if (value := parameters.get(key)) and (notebook.parent / value).is_dir()]
-        for key in folders:
-            parameters[key] = str((notebook.parent / parameters[key]).resolve())
-        out_dir = results / "training" / training_run(parameters, root) if name == TRAINING else results / name
-        for key in BEFORE.keys() & parameters.keys():
-            if BEFORE[key] not in jobs:
-                raise ValueError(f"profiles/{profile}.yaml: {name} has a {key}, but no {BEFORE[key]} comes before it")
-            parameters[key] = str(jobs[BEFORE[key]].out_dir)
+        parameters = _found_folders(checked_parameters(notebook, given), notebook.parent)
+        results = root / "results" / profile
+        out_dir = results / "training" / training_run(parameters, root) if kind == TRAINING else results / name
         jobs[name] = Job(notebook, out_dir, parameters | {"out_dir": str(out_dir)})
-    return jobs
+    return {name: _after_others(name, jobs, profile) for name in jobs}
+
+
+def _flat(profile: dict[str, dict]) -> dict[str, dict]:
+    """The profile with ``group: {each: {...}, one: {...}}`` written as ``group.one: {...}``."""
+    flat = {name: given for name, given in profile.items() if name not in GROUPS.values()}
+    for group in profile.keys() - flat.keys():
+        runs = {name: own or {} for name, own in profile[group].items()}
+        each = runs.pop("each", {})
+        flat |= {f"{group}.{name}": each | own for name, own in runs.items()}
+    return flat
+
+
+def _found_folders(parameters: dict, start: Path) -> dict:
+    folders = [key for key, value in parameters.items() if key.endswith("_dir") and value]
+    folders += [key for key in FOLDERS if (value := parameters.get(key)) and (start / value).is_dir()]
+    return parameters | {key: str((start / parameters[key]).resolve()) for key in folders}
+
+
+def _after_others(name: str, jobs: dict[str, Job], profile: str) -> Job:
+    """The job with the folders of those that come before it in its parameters."""
+    job, found, after = jobs[name], {}, []
+    for key, other in {**BEFORE, **GROUPS}.items():
+        if key not in job.parameters:
+            continue
+        runs = {run.removeprefix(f"{other}."): run for run in jobs if run == other or run.startswith(f"{other}.")}
+        if not runs:
+            raise ValueError(f"profiles/{profile}.yaml: {name} has a {key}, but no {other} comes before it")
+        folders = {short: str(jobs[run].out_dir) for short, run in runs.items()}
+        found[key] = folders if key in GROUPS else folders[other]
+        after += runs.values()
+    return job._replace(parameters=job.parameters | found, after=tuple(after))
 
 
 def training_run(parameters: dict, root: Path) -> str:
@@ -202,4 +244,5 @@ def training_run(parameters: dict, root: Path) -> str:
     """
     found = [fingerprint(folder) for folder in (data_folder(parameters), parameters.get("masks")) if folder]
     data = " ".join(content["sha256"] for content in found if content)
-    return run_name(parameters, code=code_digest(root / "aotlib"), data=data)
+    modules = TRAINING_CODE + (RIVALS_CODE if parameters.get("method", "aot") != "aot" else ())
+    return run_name(parameters, code=code_digest(root / "aotlib", modules), data=data)

@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from aotlib import methods, padding
 from aotlib.baselines import training
-from aotlib.config import TrainConfig
+from aotlib.config import STAGED, TrainConfig
 from aotlib.methods import METHODS
 from aotlib.step import NotFinite, build, training_step
 from aotlib.train import train
@@ -128,6 +128,11 @@ def test_a_bad_picture_changes_no_weight_and_is_named(name):
         training_step(state, batch, None, config)
     after = [*state.generator.parameters(), *state.discriminator.parameters()]
     assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+def test_number_of_steps_decides_where_there_are_stages():
+    assert {name for name in TRAINED if len(METHODS[name].stages()) > 1} == set(STAGED)
+    assert "steps" in small("pconv").decides() and "steps" not in small("hifill").decides()
 
 
 def test_stages_share_the_steps_equally():
