@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aotlib import distances, intervals, manifest, metrics
 from aotlib.blending import blend
@@ -23,7 +23,7 @@ from aotlib.inception import load_inception
 from aotlib.lpips import load_lpips
 from aotlib.manifest import Case
 from aotlib.masks import BUCKET_NAMES, BUCKETS, composite
-from aotlib.model import Generator
+from aotlib.padding import padded
 
 Fill = Callable[[Tensor, Tensor], Tensor]  # (picture (3, H, W) uint8, mask (1, H, W)) -> filled picture, uint8
 
@@ -99,22 +99,23 @@ class Measures:
         return rows, reasons
 
 
-def network_fill(generator: Generator, *, seams: str = "paper") -> Fill:
-    r"""The generator as a fill, rounded to 8 bits, known pixels as they were.
+def network_fill(generator: nn.Module, *, seams: str = "paper") -> Fill:
+    r"""The generator of any method as a fill of pictures of any size, rounded to 8 bits, known pixels as they were.
 
     Args:
+        generator: has ``multiple`` and ``smallest``, the sides that it can take (`aotlib.padding.padded`).
         seams: ``"paper"`` pastes the prediction into the hole (`aotlib.masks.composite`), ``"blended"`` also takes the
             step at the hole's border out (`aotlib.blending.blend`).
 
     Taught in notebook 06.
     """
-    device = next(generator.parameters()).device
+    device, sides = next(generator.parameters()).device, {"multiple": generator.multiple, "smallest": generator.smallest}
     join = {"paper": composite, "blended": blend}[check_choice("seams", seams, ("paper", "blended"))]
 
     @torch.inference_mode()
     def fill(picture_u8: Tensor, mask: Tensor) -> Tensor:
         x, m = to_float(picture_u8)[None].to(device), mask[None].to(device)
-        return to_uint8(join(generator(x, m), x, m))[0].cpu()
+        return to_uint8(join(padded(generator, x, m, **sides), x, m))[0].cpu()
 
     return fill
 

@@ -133,7 +133,7 @@ METHODS = {  # by year, AOT-GAN last
     entry.name: entry
     for entry in (
         _rival("context_encoder", context_encoder.ContextEncoder, context_encoder),
-        _rival("mnps", context_encoder.ContextEncoder, mnps, trained_as="context_encoder"),
+        _rival("mnps", mnps.MNPS, mnps, trained_as="context_encoder"),
         _rival("ca", ca.ContextualAttention, ca),
         _rival("pconv", pconv.PConv, pconv),
         _rival("pen_net", pen_net.PENNet, pen_net),

@@ -39,6 +39,8 @@ class Generator(nn.Module):
     Taught in notebook 02.
     """
 
+    multiple = 4  # of the sides of a picture; `smallest` is their least
+
     def __init__(
         self,
         width: int = FULL_WIDTH,
@@ -51,6 +53,7 @@ class Generator(nn.Module):
         super().__init__()
         self.recipe = check_recipe(recipe)
         self.options = {"width": width, "n_blocks": n_blocks, "rates": tuple(rates), "recipe": recipe}
+        self.smallest = 4 * (max(rates) + 1)  # reflection needs a feature map larger than its border
         self.encoder = nn.ModuleList(
             [
                 nn.Conv2d(4, width, 7),
@@ -107,11 +110,10 @@ class Generator(nn.Module):
                 f"expected image (B, 3, H, W) and mask (B, 1, H, W), got {tuple(image.shape)} and {tuple(mask.shape)}"
             )
         height, width = image.shape[-2:]
-        smallest = 4 * (max(self.options["rates"]) + 1)  # reflection needs a feature map larger than its border
-        if height % 4 or width % 4 or min(height, width) < smallest:
+        if height % self.multiple or width % self.multiple or min(height, width) < self.smallest:
             raise ValueError(
-                f"sides must be multiples of 4 and at least {smallest} px for rates {self.options['rates']}, "
-                f"got {height} x {width}; pad the image and crop the result"
+                f"sides must be multiples of 4 and at least {self.smallest} px for rates {self.options['rates']}, "
+                f"got {height} x {width}; pad the image and crop the result (`aotlib.padding`)"
             )
 
     @classmethod

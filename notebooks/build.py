@@ -95,7 +95,7 @@ def faults(notebook: nbformat.NotebookNode, size: int = 0) -> list[str]:
 def cell_faults(cell: nbformat.NotebookNode) -> list[str]:
     found = []
     tags = cell.metadata.get("tags", [])
-    limit = MAX_LINES + 5 if "parameters" in tags else MAX_LINES  # a training run has many, one a line
+    limit = MAX_LINES + 10 if "parameters" in tags else MAX_LINES  # a training run has many, one a line
     if (lines := len(cell.source.splitlines())) > limit:
         found.append(f"{lines} lines, more than {limit}")
     if CHECKED in tags and not cell.outputs:

@@ -54,5 +54,5 @@ def test_ci_does_what_a_person_does():
 
 
 def test_modules_stay_short():
-    long = {path.name: n for path in ROOT.glob("aotlib/**/*.py") if (n := len(path.read_text().splitlines())) > 250}
-    assert long == {}
+    lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in ROOT.glob("aotlib/**/*.py")}
+    assert {path: n for path, n in lengths.items() if n > (300 if "baselines" in path.parts else 250)} == {}

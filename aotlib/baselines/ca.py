@@ -27,6 +27,7 @@ FULL_WIDTH = 32  # channels of the first layer in the paper
 CRITIC_WIDTH = 64
 GAMMA = 0.99  # the paper's; the released configuration has 0.9
 STAGES = ("",)
+options_at = deepfill.options_at
 # The released code's. It weights L1 by 1.2, and of that the coarse prediction's by 1.2 again.
 WEIGHTS = {
     "hole_coarse": 1.44,

@@ -102,6 +102,18 @@ def contextual_attention(feature: Tensor, hole: Tensor, fuse: bool = True) -> tu
     return paste(weights, feature, 2), weights, valid
 
 
+def options_at(size: int) -> dict[str, list[int]]:
+    r"""Of the dilated layers those that see a neighbour in pictures of `size` px, at a quarter of their side.
+
+    A wider one would meet zeros beyond the frame only: its outer weights would stay as they were drawn, and be noise in
+    the larger pictures that the network may fill later.
+
+    >>> [options_at(size)["dilations"] for size in (256, 64)]
+    [[2, 4, 8, 16], [2, 4, 8]]
+    """
+    return {"dilations": [rate for rate in DILATIONS if 4 * rate < size]}
+
+
 class Refiner(nn.Module):
     r"""The second network: a branch of dilated layers beside one with `contextual_attention`, one decoder for both."""
 

@@ -26,6 +26,7 @@ from aotlib.masks import composite
 FULL_WIDTH = 48  # of the first convolution in the paper; half of its channels are features, half gates
 CRITIC_WIDTH = 64
 STAGES = ("",)
+options_at = deepfill.options_at
 WEIGHTS = {"coarse": 1.0, "fine": 1.0, "adversarial": 1.0}  # the paper's and the released code's
 CRITIC_WEIGHTS = {"real": 0.5, "fake": 0.5}  # the authors' library takes the mean of the two
 SETTINGS = {"lr": 1e-4, "beta1": 0.5, "beta2": 0.999, "batch": 16, "size": 256, "critic_steps": 1, "lr_critic": 1.0}

@@ -67,6 +67,7 @@ class HiFill(nn.Module):
         levels: how often the refining network halves the side: 3 for 512 px; 2 for 64 px, with one transfer.
         gates: kind of gate of the coarse and the refining network. The paper has ``ds`` in the second; the depthwise
             half of it is switched off in the released code, which leaves ``pw``.
+        side: of the pictures that it is trained on. No layer depends on it; `aggregate` works at this side.
         seed: of the initial weights.
 
     Attributes:
@@ -81,12 +82,17 @@ class HiFill(nn.Module):
     """
 
     def __init__(
-        self, width: int = FULL_WIDTH, levels: int = 3, gates: Sequence[str] = ("sc", "pw"), seed: int = 0
+        self,
+        width: int = FULL_WIDTH,
+        levels: int = 3,
+        gates: Sequence[str] = ("sc", "pw"),
+        side: int = 512,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if width < 1 or levels < 2:
             raise ValueError(f"width must be at least 1 and levels at least 2, got width={width}, levels={levels}")
-        self.options = {"width": width, "levels": levels, "gates": list(gates)}
+        self.options = {"width": width, "levels": levels, "gates": list(gates), "side": side}
         self.multiple, self.smallest = 2 ** (levels + 1), 2 ** (levels + 3)
         self.coarse, self.refine = Coarse(width, gates[0]), Refine(width, levels, gates[1])
         draw(self, width, seed)
@@ -123,7 +129,7 @@ class HiFill(nn.Module):
             )
 
 
-def aggregate(image: Tensor, mask: Tensor, network: HiFill, *, side: int) -> Tensor:
+def aggregate(image: Tensor, mask: Tensor, network: HiFill, *, side: int | None = None) -> Tensor:
     r"""A picture of any size with its holes filled by a network that sees it at `side` x `side` px.
 
     .. math:: z = x \odot (1 - m) + \left(U(\hat x_{low}) + \sum_j a_{ij} R_j\right) \odot m
@@ -137,14 +143,15 @@ def aggregate(image: Tensor, mask: Tensor, network: HiFill, *, side: int) -> Ten
     Args:
         image: :math:`x`, (B, 3, H, W) in [-1, 1].
         mask: :math:`m`, (B, 1, H, W), 1 = hole.
-        side: pixels, a multiple of ``network.multiple`` and at least ``network.smallest``.
+        side: pixels, a multiple of ``network.multiple`` and at least ``network.smallest``; by default the side that the
+            network was made for.
 
     Returns:
         :math:`z`, (B, 3, H, W) in [-1, 1].
 
     Taught in notebook 07.
     """
-    size = tuple(image.shape[-2:])
+    size, side = tuple(image.shape[-2:]), side or network.options["side"]
     times = max(1, math.ceil(max(size) / side))
     square = (times * side, times * side)
     large = F.interpolate(image * (1 - mask), size=square, mode="bilinear")
@@ -249,6 +256,15 @@ def generator_loss(
         parts[name + "valid"] = losses.l1(picture * known, image * known) / area
     parts["adversarial"] = -critic(composite(outputs.prediction, image, mask)).float().mean()
     return parts
+
+
+def options_at(size: int) -> dict[str, int]:
+    r"""Levels that leave attention 8 x 8 places or more in pictures of `size` px (2 at least), and that side.
+
+    >>> options_at(512), options_at(64)
+    ({'levels': 3, 'side': 512}, {'levels': 2, 'side': 64})
+    """
+    return {"levels": 3 if size >= 128 else 2, "side": size}
 
 
 def critic_loss(

@@ -282,12 +282,15 @@ def pyramid_l1(pyramid: tuple[Tensor, ...], image: Tensor) -> Tensor:
     return torch.stack([losses.l1(level, x) for level, x in zip(pyramid, real, strict=True)]).sum()
 
 
+def options_at(size: int) -> dict[str, int]:
+    r"""The paper's 6 levels, or as many, 4 at least, as halve `size` px evenly and leave 2 x 2 positions."""
+    return {"levels": max([n for n in (5, 6) if size % 2**n == 0 and size >= 2 ** (n + 1)], default=4)}
+
+
 def critic_loss(
     critic: nn.Module, outputs: Outputs, image: Tensor, mask: Tensor, stage: str = "", *, rng=None
 ) -> dict[str, Tensor]:
-    r"""The hinge loss in two parts: :math:`\overline{\max(0, 1 - D(x))}` and :math:`\overline{\max(0, 1 + D(z))}`.
-
-    Nothing here is drawn: `rng` is not used.
+    r"""The hinge loss in two parts: :math:`\overline{\max(0, 1 - D(x))}` and :math:`\overline{\max(0, 1 + D(z))}`. `rng` is not used.
 
     Taught in notebook 07.
     """

@@ -30,7 +30,7 @@ def networks(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
     method = METHODS[config.method]
     options = method.options_at(config.size)
     generator = method.build(config.width, seed=config.seed, **options)
-    return generator, method.critic(config.width, seed=config.seed + 1, **options)
+    return generator, method.critic(config.width, seed=config.seed + 1, **{"size": config.size} | options)
 
 
 def alone(group: Group) -> Group:
@@ -61,7 +61,7 @@ def play(
     with autocast(state.calls.device, state.calls.dtype):
         outputs = state.calls.generate(x, m)
         parts = method.module.generator_loss(outputs, state.calls.judge, x, m, features, stage)
-    total = weighted(parts, method.module.WEIGHTS)
+    total = weighted(parts, weights_for(method.module.WEIGHTS, features))
     state.optimiser_g.zero_grad()
     total.backward()
     state.discriminator.requires_grad_(True)
@@ -99,6 +99,16 @@ def critic_update(
         group["lr"] = lr * module.SETTINGS.get("lr_critic", 1.0)
     state.optimiser_d.step()
     return values
+
+
+def weights_for(weights: dict[str, float], features: FeatureNet | None) -> dict[str, float]:
+    r"""The paper's weights, those of styles divided by how many times narrower than VGG19 the feature network is.
+
+    A Gram matrix is divided by its number of channels, so that with a quarter of them its entries are four times as
+    large.
+    """
+    narrow = features.layers[0].out_channels / 64 if features else 1.0
+    return {name: weight * (narrow if name.startswith("style") else 1.0) for name, weight in weights.items()}
 
 
 def weighted(parts: dict[str, Tensor], weights: dict[str, float]) -> Tensor:

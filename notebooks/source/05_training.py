@@ -25,7 +25,6 @@ weight_sty = 62.5  # style loss; 250 for the full-width network, whose Gram matr
 batch = 4  # images a step
 steps = 40  # steps of each network
 lr = 0.001  # learning rate of both Adams; the paper's is 0.0001
-lr_fall = 0.0  # last share of the steps in which it falls to 0
 beta1 = 0.9  # of both Adams; the paper's is 0
 beta2 = 0.99  # of both Adams; the paper's is 0.9
 ema_decay = 0.9  # running average of the generator's weights
