@@ -36,9 +36,12 @@ def before(name):
 
 
 def supplied(name):
-    """Weights and published numbers that come with the suite, where a notebook shows them: with others it is out of date."""
-    paths = [JOBS[name].parameters.get(key) for key in ("demo", "reference")]
-    return [os.path.relpath((JOBS[name].notebook.parent / path).resolve(), HERE) for path in paths if path]
+    """Files that come with the suite, where a notebook shows them: with others it is out of date."""
+    parameters = JOBS[name].parameters
+    paths = [JOBS[name].notebook.parent / parameters[key] for key in ("demo", "reference") if parameters.get(key)]
+    folders = [Path(parameters[key]) for key in ("bench_dir", "weights_dir", "compared_dir") if parameters.get(key)]
+    paths += [path for folder in folders for path in sorted(folder.glob("*.*")) if path.suffix not in (".md", ".png")]
+    return [os.path.relpath(path.resolve(), HERE) for path in paths]
 
 
 def settings(name):
@@ -47,12 +50,6 @@ def settings(name):
     places = {key for key in parameters if key.endswith("_dir")} | set(profiles.GROUPS)
     kept = {key: value for key, value in parameters.items() if key not in places} | {"data": DATA[name]}
     return kept | ({"masks": records.fingerprint(parameters["masks"])} if parameters.get("masks") else {})
-
-
-def measured(name):
-    """What `aotlib bench` has left, for the notebook that shows it."""
-    place = JOBS[name].parameters.get("bench_dir")
-    return sorted(os.path.relpath(path, HERE) for path in Path(place).glob("*.json")) if place else []
 
 
 SETTINGS = {name: settings(name) for name in JOBS}
@@ -73,7 +70,6 @@ for NAME in [name for name in JOBS if not JOBS[name].trains]:
             notebook=f"notebooks/{NAME}.ipynb",
             before=before(NAME),
             supplied=supplied(NAME),
-            measured=measured(NAME),
         output:
             f"{RESULTS}/{NAME}/{NAME}.ipynb",
             f"{RESULTS}/{NAME}/metrics.json",

@@ -68,3 +68,4 @@ CLASSICAL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Telea": telea,
     "Navier-Stokes": navier_stokes,
 }
+FLOORS = CLASSICAL | {"biharmonic": biharmonic}  # the last takes seconds a picture from 256 px on

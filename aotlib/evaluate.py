@@ -109,7 +109,8 @@ def network_fill(generator: nn.Module, *, seams: str = "paper") -> Fill:
 
     Taught in notebook 06.
     """
-    device, sides = next(generator.parameters()).device, {"multiple": generator.multiple, "smallest": generator.smallest}
+    device = next(generator.parameters()).device
+    sides = {"multiple": generator.multiple, "smallest": generator.smallest}
     join = {"paper": composite, "blended": blend}[check_choice("seams", seams, ("paper", "blended"))]
 
     @torch.inference_mode()

@@ -133,9 +133,8 @@ def grid(
     fig, axes = plt.subplots(len(rows), len(columns), squeeze=False, figsize=size, gridspec_kw=places)
     fig.set_layout_engine("none")  # not in the call above: savefig lends an engine to a figure born without one
     for ax, picture, caption in zip(axes.flat, [p for row in rows for p in row], captions, strict=True):
-        ax.imshow(_pixels(picture), cmap="gray", vmin=0, vmax=1, aspect="auto")
+        show_picture(ax, picture, aspect="auto")
         ax.set_xlabel(caption, labelpad=2)
-        _frame(ax)
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, pad=3)
     return fig
@@ -171,6 +170,13 @@ def curves(
     sns.despine(ax=ax)
     if hue:  # above the axes, where no line can run through it
         sns.move_legend(ax, "lower center", bbox_to_anchor=(0.5, 1), ncol=2, title=None)
+    return ax
+
+
+def show_picture(ax: Axes, picture: Tensor, *, aspect: str = "equal") -> Axes:
+    """An image (3, H, W) in [-1, 1], or a mask (1, H, W) in [0, 1], white where 1."""
+    ax.imshow(_pixels(picture), cmap="gray", vmin=0, vmax=1, aspect=aspect)
+    _frame(ax)
     return ax
 
 

@@ -80,8 +80,12 @@ class Method:
         return n_parameters(self.build())
 
     def macs(self, size: int = 256, width: int | None = None, **options) -> int:
-        r"""Multiply-adds of one prediction of size x size px: convolutions and matrix products, attention included."""
-        return count_macs(self.build(width, **options).eval(), size)
+        r"""Multiply-adds of one prediction of size x size px: convolutions and matrix products, attention included.
+
+        Of MNPS those of its content network; its optimisation comes on top (`aotlib.contest.costs`).
+        """
+        network = self.build(width, **options).eval()
+        return count_macs(getattr(network, "content", network), size)
 
     def options_at(self, size: int) -> dict:
         r"""What constructors must know of the pictures' side, as far as they ask: 64 px take fewer levels than 512."""

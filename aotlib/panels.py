@@ -68,3 +68,54 @@ def every_metric(summary: pd.DataFrame, metrics: Sequence[str], *, width: float 
     if note:
         fig.supxlabel(note, x=0, ha="left", fontsize=6)
     return fig
+
+
+def ranking(summary: pd.DataFrame, metrics: Sequence[str], *, bucket: str = "all", note: str = "") -> Figure:
+    r"""A panel a metric: the mean of each method with its 95 % interval, best on top by the first metric.
+
+    Many methods can be told apart here, where their lines over the buckets could not.
+
+    Args:
+        bucket: whose numbers; "all" is the mean over all pictures.
+        note: small print below.
+
+    Taught in notebook 07.
+    """
+    rows = summary[summary.bucket == bucket]
+    first = rows[rows.metric == metrics[0]].set_index("method")["mean"]
+    order = list(first.sort_values(ascending=about(metrics[0]).higher_is_better).index)  # the best one highest
+    size = (PAGE, 0.7 + 0.19 * len(order))
+    fig, axes = plt.subplots(1, len(metrics), figsize=size, squeeze=False, sharey=True)
+    for ax, metric in zip(axes[0], metrics, strict=True):
+        part = rows[rows.metric == metric].set_index("method").reindex(order)
+        ax.hlines(range(len(order)), part.low, part.high, color="0.5")
+        ax.plot(part["mean"], range(len(order)), "o", color="black", markersize=3.5)
+        label, unit, higher = about(metric)
+        counted = f", n = {int(part.n.min())}" if metric.rpartition("_")[0] in OF_SETS else ""
+        unit = f" / {unit}" if unit and " to " not in unit else ""
+        ax.set(xlabel=f"{label}{unit}{counted}\n({'higher' if higher else 'lower'} is better)")
+        ax.grid(axis="y", linewidth=0.3)
+        sns.despine(ax=ax)
+    axes[0, 0].set_yticks(range(len(order)), order)
+    if note:
+        fig.supxlabel(note, x=0, ha="left", fontsize=6)
+    return fig
+
+
+def price(summary: pd.DataFrame, costs: pd.DataFrame, metric: str, cost: str, *, xlabel: str) -> Figure:
+    r"""What a method costs, on a logarithmic axis, against how good it is, with 95 % intervals; over all pictures.
+
+    Args:
+        costs: a row a method, with the column `cost` (`aotlib.contest.costs`).
+
+    Taught in notebook 07.
+    """
+    rows = summary[(summary.bucket == "all") & (summary.metric == metric)].merge(costs, on="method")
+    fig, ax = plt.subplots(figsize=(COLUMN * 1.4, 2.6))
+    ax.errorbar(rows[cost], rows["mean"], [rows["mean"] - rows.low, rows.high - rows["mean"]], fmt="ko", ms=3.5, lw=0.6)
+    for row in rows.itertuples():
+        ax.annotate(row.method, (getattr(row, cost), row.mean), xytext=(4, 2), textcoords="offset points", fontsize=6)
+    label, unit, _ = about(metric)
+    ax.set(xscale="log", xlabel=xlabel, ylabel=f"{label} / {unit}" if unit else label)
+    sns.despine(ax=ax)
+    return fig

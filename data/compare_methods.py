@@ -28,7 +28,7 @@ import yaml
 from safetensors.torch import load_file
 
 from aotlib import contest, manifest, profiles, records
-from aotlib.classical import CLASSICAL
+from aotlib.classical import FLOORS
 from aotlib.comparison import compare
 from aotlib.config import STAGED, TrainConfig
 from aotlib.evaluate import Measures, judge
@@ -174,7 +174,7 @@ def judged_by(options: argparse.Namespace, runs: dict[str, Path], budget: str, c
     one, device = next(iter(configs.values())), pick_device("auto")
     features = load_features(one.features, seed=one.seed, width=one.feature_width)
     weights = {name: run / "generator_ema.safetensors" for name, run in runs.items()}
-    fills = contest.fills(contest.networks(weights, device=device, features=features)) | CLASSICAL
+    fills = contest.fills(contest.networks(weights, device=device, features=features)) | FLOORS
     root = common_folder(files)
     plan = manifest.make(
         files, size=one.size, masks=load_masks(options.masks), files_root=root, masks_root=options.masks

@@ -180,22 +180,28 @@ def test_a_copy_of_a_known_region_costs_nothing(features, variant):
     assert energy.texture(features(spoilt, energy.taps)) > 0.01
 
 
-def test_texture_energy_is_the_mean_distance_to_the_most_similar_patch(features, photographs, masks):
-    """Loops over every pair of patches, in NumPy."""
-    x, hole = photographs[:1], masks[:1]
-    energy, expected = energy_of(features, x, hole), 0.0
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_texture_energy_is_the_mean_distance_to_the_nearest_patch(features, photographs, masks, variant, monkeypatch):
+    """Loops over every pair of patches, in NumPy; nearest by distance, or by angle."""
+    monkeypatch.setattr(method, "sources", lambda image, mask: [(image, mask)])
+    x, hole, step = photographs[:1], masks[:1], 1 if variant == "paper" else 2
+    energy, expected = energy_of(features, x, hole, variant), 0.0
     maps = features(x, energy.taps)
-    assert energy.taps == ("relu2_1", "relu3_1")
-    for tap, cell in (("relu2_1", 2), ("relu3_1", 4)):
+    assert energy.taps == (("relu2_1", "relu3_1") if variant == "paper" else ("relu3_1",))
+    for tap in energy.taps:
+        cell = {"relu2_1": 2, "relu3_1": 4}[tap]
         feature, cells = maps[tap][0].numpy(), F.max_pool2d(hole, cell)[0, 0].numpy()
-        at = [(i, j) for i in range(cells.shape[0] - 2) for j in range(cells.shape[1] - 2)]
+        at = [(i, j) for i in range(0, cells.shape[0] - 2, step) for j in range(0, cells.shape[1] - 2, step)]
         block = {(i, j): feature[:, i : i + 3, j : j + 3].ravel() for i, j in at}
         inside = [p for p in at if cells[p[0] : p[0] + 3, p[1] : p[1] + 3].any()]
         known = np.stack([block[p] for p in at if p not in set(inside)])
-        distances = []
+        distances, by_angle = [], 0
         for p in inside:
-            similarity = known @ block[p] / np.linalg.norm(known, axis=1)
-            distances.append(((block[p] - known[similarity.argmax()]) ** 2).mean())
+            squares = ((block[p] - known) ** 2).mean(1)
+            chosen = (known @ block[p] / np.linalg.norm(known, axis=1)).argmax()
+            distances.append(squares.min() if variant == "paper" else squares[chosen])
+            by_angle += chosen != squares.argmin()
+        assert by_angle > 0.1 * len(inside)  # the two rules differ here
         expected += np.mean(distances) / (known**2).mean()
     assert energy.texture(maps).item() == pytest.approx(expected, rel=1e-4)
 

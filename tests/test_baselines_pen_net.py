@@ -11,6 +11,7 @@ from aotlib.baselines.pen_net import (
     CRITIC_WEIGHTS,
     SETTINGS,
     STAGES,
+    VALIDITIES,
     WEIGHTS,
     AttentionTransfer,
     Critic,
@@ -99,15 +100,15 @@ def test_every_level_has_the_size_of_the_table():
 
 @pytest.mark.parametrize("size", [(64, 80), (32, 64), (60, 64)])
 def test_bad_sizes_are_refused_in_words(network, size):
-    with pytest.raises(ValueError, match="multiples of 2"):
+    with pytest.raises(ValueError, match="multiples of 32 and at least 64"):
         network(torch.zeros(1, 3, *size), torch.zeros(1, 1, *size))
 
 
 def test_other_misuse_is_refused_in_words(network):
     with pytest.raises(ValueError, match="expected image"):
         network(torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64))
-    for options in ({"width": 6}, {"levels": 3}, {"width": 0}):
-        with pytest.raises(ValueError, match="multiple of 4"):
+    for options in ({"width": 6}, {"levels": 3}, {"width": 0}, {"validity": "mean"}):
+        with pytest.raises(ValueError, match="multiple of 4|validity"):
             PENNet(**options)
     with pytest.raises(ValueError, match="at least 47"):
         Critic(4)(torch.zeros(1, 3, 46, 64))
@@ -164,16 +165,22 @@ def test_weights_come_from_the_deep_map_alone():
     assert not torch.allclose(layer(x, deep.flip(-1) ** 2, hole)[1], weights)
 
 
-def test_shares_are_at_most_1_and_0_for_keys_that_touch_the_hole(network, image, mask):
+@pytest.mark.parametrize("validity", VALIDITIES)
+def test_shares_are_at_most_1_and_0_for_keys_that_touch_the_hole(network, image, mask, validity):
+    network.validity = validity
     found = network.outputs(image, mask)
     for level, (weights, valid) in enumerate(zip(found.attention, found.valid)):
-        hole = F.max_pool2d(mask, 2 ** (level + 2))
+        side = 16 >> level
+        hole = F.max_pool2d(mask, 64 // side)
+        if validity == "bilinear":
+            hole = (F.interpolate(mask, (side, side), mode="bilinear", align_corners=True) > 0).float()
         if level < 3:
             hole = F.max_pool2d(hole, 3, 1, 1)
-        assert torch.equal(valid, 1 - hole.flatten(1))  # not a single hole pixel under a key
+        assert torch.equal(valid, 1 - hole.flatten(1))  # nothing of a hole under a key
         assert (weights >= 0).all() and (weights.sum(1) <= 1 + 1e-5).all()
         assert (weights * (1 - valid[..., None, None]) == 0).all()
-    assert all(valid[0].any() for valid in found.valid) and not found.valid[-1][2].any()
+    assert all(valid[0].any() for valid in found.valid)
+    assert found.valid[-1][2].any() == (validity == "bilinear")  # strokes all over it leave no cell without any
 
 
 def test_features_in_the_hole_reach_no_other_place():
@@ -187,9 +194,11 @@ def test_features_in_the_hole_reach_no_other_place():
     assert torch.equal(layer(x, deep, hole)[0], layer(other, deep, hole)[0])
 
 
-def test_one_pixel_of_hole_makes_its_keys_invalid(network):
+def test_one_pixel_of_hole_makes_its_keys_invalid_by_maxima_and_is_overlooked_by_samples(network):
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 5, 7] = 1
+    assert all(v.all() for v in network.outputs(torch.zeros(1, 3, 64, 64), mask).valid)
+    network.validity = "max"
     valid = network.outputs(torch.zeros(1, 3, 64, 64), mask).valid
     assert [int((1 - v).sum()) for v in valid] == [9, 4, 4, 1]  # a pixel near the corner: 3 x 3, 2 x 2, 2 x 2, 1
 

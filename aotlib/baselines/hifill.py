@@ -20,7 +20,6 @@ from aotlib.baselines.hifill_layers import FULL_WIDTH, Coarse, Refine, cut, draw
 from aotlib.features import FeatureNet
 from aotlib.hardware import full_precision
 from aotlib.masks import composite
-from aotlib.model import initialise
 
 CRITIC_WIDTH = 64
 STAGES = ("",)
@@ -67,7 +66,9 @@ class HiFill(nn.Module):
         levels: how often the refining network halves the side: 3 for 512 px; 2 for 64 px, with one transfer.
         gates: kind of gate of the coarse and the refining network. The paper has ``ds`` in the second; the depthwise
             half of it is switched off in the released code, which leaves ``pw``.
-        side: of the pictures that it is trained on. No layer depends on it; `aggregate` works at this side.
+        side: of the pictures that it is trained on, which `aggregate` brings others to. Dilations are at most half of a
+            map's side then.
+        init: of the weights, ``"released"`` or ``"he"`` (`aotlib.baselines.hifill_layers.draw`).
         seed: of the initial weights.
 
     Attributes:
@@ -87,15 +88,16 @@ class HiFill(nn.Module):
         levels: int = 3,
         gates: Sequence[str] = ("sc", "pw"),
         side: int = 512,
+        init: str = "released",
         seed: int = 0,
     ) -> None:
         super().__init__()
         if width < 1 or levels < 2:
             raise ValueError(f"width must be at least 1 and levels at least 2, got width={width}, levels={levels}")
-        self.options = {"width": width, "levels": levels, "gates": list(gates), "side": side}
+        self.options = {"width": width, "levels": levels, "gates": list(gates), "side": side, "init": init}
         self.multiple, self.smallest = 2 ** (levels + 1), 2 ** (levels + 3)
-        self.coarse, self.refine = Coarse(width, gates[0]), Refine(width, levels, gates[1])
-        draw(self, width, seed)
+        self.coarse, self.refine = Coarse(width, gates[0], side), Refine(width, levels, gates[1], side)
+        draw(self, init, math.sqrt(FULL_WIDTH / width), seed)  # a narrower layer sums fewer terms
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         r"""Prediction (B, 3, H, W) in [-1, 1] for every pixel; the caller composites.
@@ -211,7 +213,7 @@ class Critic(nn.Module):
         width: channels of the first layer; the widest have 4 times as many.
         side: of the pictures; it decides the size of the weighted sum. Features of pictures of another size are
             brought to the size of that sum by averaging or repeating.
-        seed: of the initial weights (He normal; the released code's are those of a library, not known here).
+        seed: of the initial weights, the convolutions' those of the released code, the sum's Glorot's.
 
     >>> sum(p.numel() for p in Critic().parameters()), Critic(4, side=64)(torch.zeros(2, 3, 64, 64)).shape
     (5961601, torch.Size([2]))
@@ -225,7 +227,9 @@ class Critic(nn.Module):
         channels = [3] + [width * min(2**i, 4) for i in range(6)]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 5, 2, 2) for a, b in pairwise(channels))
         self.score = nn.Conv2d(channels[-1], 1, max(1, math.ceil(side / 64)))
-        initialise(self, width, seed, "he")
+        draw(self.convs, "released", math.sqrt(CRITIC_WIDTH / width), seed)
+        nn.init.xavier_uniform_(self.score.weight, generator=torch.Generator().manual_seed(seed))
+        nn.init.zeros_(self.score.bias)
 
     def forward(self, image: Tensor) -> Tensor:
         r"""Scores (B,), unbounded, for an image (B, 3, H, W) in [-1, 1]."""
@@ -258,13 +262,16 @@ def generator_loss(
     return parts
 
 
-def options_at(size: int) -> dict[str, int]:
-    r"""Levels that leave attention 8 x 8 places or more in pictures of `size` px (2 at least), and that side.
+def options_at(size: int) -> dict[str, int | str]:
+    r"""For pictures of `size` px: levels that leave attention 8 x 8 places, 2 at least, and initial weights.
+
+    Below 256 px those that pass features on: with the released ones the coarse prediction is 1e-11 at first, and the
+    gradient of its early layers too small for Adam; runs on small pictures are too short to get out of that.
 
     >>> options_at(512), options_at(64)
-    ({'levels': 3, 'side': 512}, {'levels': 2, 'side': 64})
+    ({'levels': 3, 'side': 512, 'init': 'released'}, {'levels': 2, 'side': 64, 'init': 'he'})
     """
-    return {"levels": 3 if size >= 128 else 2, "side": size}
+    return {"levels": 3 if size >= 128 else 2, "side": size, "init": "he" if size < 256 else "released"}
 
 
 def critic_loss(

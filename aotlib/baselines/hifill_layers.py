@@ -6,6 +6,7 @@ Taught in notebook 07.
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from aotlib.choices import check_choice
 
 FULL_WIDTH = 32  # channels of the first layer of each network in the paper
 GATES = ("full", "ds", "pw", "sc")
+INITS = ("released", "he")
 COARSE_DILATIONS = (1,) * 6 + (2,) * 5 + (4,) * 4 + (8,) * 2 + (1,) * 3
 REFINE_DILATIONS = (1, 2, 4, 8, 16)
 
@@ -64,11 +66,11 @@ class GatedConv(nn.Module):
 class Coarse(nn.Module):
     r"""26 gated layers at half the side: three sizes down to an eighth of the picture, dilated ones, and up again."""
 
-    def __init__(self, width: int, gate: str) -> None:
+    def __init__(self, width: int, gate: str, side: int) -> None:
         super().__init__()
         conv, wide = partial(GatedConv, gate=gate), 2 * width
         self.down = nn.ModuleList([conv(4, width, 5, 2), conv(width, width), conv(width, wide, stride=2)])
-        self.middle = nn.ModuleList(conv(wide, wide, dilation=rate) for rate in COARSE_DILATIONS)
+        self.middle = nn.ModuleList(conv(wide, wide, dilation=rate) for rate in within(COARSE_DILATIONS, side // 8))
         self.up = nn.ModuleList([conv(wide, width), conv(width, width)])
         self.last = conv(width, 3)
 
@@ -87,13 +89,13 @@ class Coarse(nn.Module):
 class Refine(nn.Module):
     r"""Down, dilated layers, attention computed once, and up with skips that the same attention has filled."""
 
-    def __init__(self, width: int, levels: int, gate: str) -> None:
+    def __init__(self, width: int, levels: int, gate: str, side: int) -> None:
         super().__init__()
-        conv = partial(GatedConv, gate=gate)
+        conv, dilations = partial(GatedConv, gate=gate), within(REFINE_DILATIONS, side // 2**levels)
         channels = [width * 2**level for level in range(levels)]
         deep, skips = channels[-1], channels[:-1]
         self.down = nn.ModuleList(nn.Sequential(conv(a, b, stride=2), conv(b, b)) for a, b in pairwise([4, *channels]))
-        self.middle = nn.Sequential(*(conv(deep, deep, dilation=rate) for rate in REFINE_DILATIONS))
+        self.middle = nn.Sequential(*(conv(deep, deep, dilation=rate) for rate in dilations))
         self.after, self.merge = conv(deep, deep), conv(2 * deep, deep)
         inputs = [2 * c for c in skips[1:]] + [deep]  # a skip doubles the channels
         self.up = nn.ModuleList(nn.Sequential(conv(a, b), conv(b, b)) for a, b in zip(inputs, skips, strict=True))
@@ -123,15 +125,31 @@ class Refine(nn.Module):
         return attention(scores, valid), valid
 
 
-def draw(network: nn.Module, width: int, seed: int) -> None:
-    r"""Draw weights from a normal distribution cut at two standard deviations of 0.05 sqrt(32 / width); biases are 0.
+def within(dilations: Sequence[int], places: int) -> list[int]:
+    r"""`dilations`, none of them above half of the map's side.
 
-    At the paper's width of 32 this is the released code's 0.05; a narrower layer sums fewer terms.
+    A wider layer would see little but zeros beyond the frame, and its outer weights would hardly learn.
+
+    >>> within((1, 2, 4, 8, 16), 64), within((1, 2, 4, 8, 16), 8)
+    ([1, 2, 4, 8, 16], [1, 2, 4, 4, 4])
     """
-    rng, std = torch.Generator().manual_seed(seed), 0.05 * math.sqrt(FULL_WIDTH / width)
+    return [min(rate, max(places // 2, 1)) for rate in dilations]
+
+
+def draw(network: nn.Module, init: str, scale: float, seed: int) -> None:
+    r"""Draw weights; biases are 0.
+
+    ``"released"``: from a normal distribution cut at two standard deviations of 0.05, as the released code's are, times
+    `scale`. Every gate begins at 1/2 and halves what passes, and little is left after 26 of them. ``"he"``: with
+    a standard deviation of 2 over the root of the summed terms, so that features keep their size through such gates.
+    """
+    rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.trunc_normal_(module.weight, 0, std, -2 * std, 2 * std, generator=rng)
+            if check_choice("init", init, INITS) == "he":
+                nn.init.normal_(module.weight, 0, 2 / math.sqrt(module.weight[0].numel()), generator=rng)
+            else:
+                nn.init.trunc_normal_(module.weight, 0, 0.05 * scale, -0.1 * scale, 0.1 * scale, generator=rng)
             nn.init.zeros_(module.bias)
 
 

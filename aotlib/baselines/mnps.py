@@ -5,7 +5,7 @@ content network is trained, by the losses of `aotlib.baselines.context_encoder`,
 an optimisation for each picture, in the features of a frozen network, from coarse to fine. Taught in notebook 07.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.transforms.functional import InterpolationMode, affine
 
-from aotlib.baselines import context_encoder
+from aotlib.baselines import context_encoder as ce
 from aotlib.choices import check_choice
 from aotlib.features import FeatureNet, load_features
 from aotlib.hardware import full_precision
@@ -25,10 +25,8 @@ VARIANTS = ("paper", "released")
 TERMS = {"paper": (1.0, 0.1), "released": (2.0, 5.0)}
 LEAST = 32  # px: no scale below it, because a map of a quarter of the side has few patches left
 CHUNK = 256  # patches compared at once, as in the released code
-Critic, WEIGHTS, CRITIC_WEIGHTS = context_encoder.Critic, context_encoder.WEIGHTS, context_encoder.CRITIC_WEIGHTS
-generator_loss, critic_loss = context_encoder.generator_loss, context_encoder.critic_loss
-options_at = context_encoder.options_at
-STAGES, SETTINGS = context_encoder.STAGES, context_encoder.SETTINGS
+Critic, generator_loss, critic_loss, options_at = ce.Critic, ce.generator_loss, ce.critic_loss, ce.options_at
+WEIGHTS, CRITIC_WEIGHTS, STAGES, SETTINGS = ce.WEIGHTS, ce.CRITIC_WEIGHTS, ce.STAGES, ce.SETTINGS
 ABOUT = {
     "label": "MNPS",
     "title": "High-Resolution Image Inpainting using Multi-Scale Neural Patch Synthesis",
@@ -69,9 +67,10 @@ class MNPS(nn.Module):
 
     .. math:: \min_x E_c(x) + \alpha\,E_t(x) + \beta\,\mathrm{TV}(x)
 
-    over the hole's pixels, at each scale from where the coarser one ended: :math:`E_t` compares every patch of features
-    that overlaps the hole with the known patch of highest cosine similarity. In ``train()`` mode all of this is left
-    out, and the outputs are those of the content network.
+    over the hole's pixels, at each scale from where the coarser one ended. :math:`E_t` compares every patch of features
+    that overlaps the hole with the nearest that does not, though it may see some of the fill beside it: the released
+    code's trick against that, copies of what surrounds its central square in place of it, suits no other hole.
+    In ``train()`` mode all of this is left out, and the outputs are those of the content network.
 
     ==============  =============================================  ===========================================
     variant         ``"paper"``                                    ``"released"``
@@ -79,7 +78,7 @@ class MNPS(nn.Module):
     :math:`E_c`     pixels of the hole, to those of the start      features, to those of the content prediction
     :math:`E_t`     relu3_1 and relu4_1                            relu4_1
     known patches   every one                                      every second, of 9 turned and scaled copies
-    matching        anew for every step                            at the start of each scale
+    nearest         the smallest distance, anew for every step     the smallest angle, at the start of each scale
     L-BFGS          with a line search                             without
     ==============  =============================================  ===========================================
 
@@ -115,16 +114,16 @@ class MNPS(nn.Module):
         self.terms = tuple(own if own is not None else term for own, term in zip((alpha, beta), usual, strict=True))
         self.options = {"width": width, "size": size, "scales": scales, "iterations": iterations, "variant": variant}
         self.options |= {"alpha": alpha, "beta": beta}
-        self.content = content or context_encoder.ContextEncoder(width, size, seed=seed)
+        self.content = content or ce.ContextEncoder(width, size, seed=seed)
         self.__dict__["features"] = features or load_features("auto")  # past Module, which would train and save it
-        self.multiple = getattr(self.content, "multiple", 1)
-        self.smallest = max(getattr(self.content, "smallest", 1), 16)
+        self.multiple, least = getattr(self.content, "multiple", 1), getattr(self.content, "smallest", 1)
+        self.smallest = max(least, 16)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         r"""Prediction (B, 3, H, W) in [-1, 1]; see `outputs`."""
         return self.outputs(image, mask).prediction
 
-    def outputs(self, image: Tensor, mask: Tensor) -> Outputs | context_encoder.Outputs:
+    def outputs(self, image: Tensor, mask: Tensor) -> Outputs | ce.Outputs:
         r"""The pictures, optimised one by one, for images (B, 3, H, W) in [-1, 1] and masks (B, 1, H, W), 1 = hole."""
         if self.training:
             return self.content.outputs(image, mask)
@@ -167,22 +166,16 @@ class Energy:
     """
 
     def __init__(
-        self,
-        features: FeatureNet,
-        start: Tensor,
-        content: Tensor,
-        hole: Tensor,
-        variant: str,
-        terms: tuple[float, float],
+        self, features: FeatureNet, start: Tensor, content: Tensor, hole: Tensor, variant: str, terms: Sequence[float]
     ) -> None:
         self.features, self.start, self.hole, self.variant, self.terms = features, start, hole, variant, terms
         self.taps = taps_of(features, variant)
-        stride, pictures = (1, [(start, hole)]) if variant == "paper" else (2, sources(start, hole))
+        pictures = [(start, hole)] if variant == "paper" else sources(start, hole)
         with torch.no_grad():
             maps = [(features(image, self.taps), mask) for image, mask in pictures]
             self.wanted = features(content, self.taps)[self.taps[-1]]
         wide = [tap for tap in self.taps if min(maps[0][0][tap].shape[-2:]) >= 3]  # a map that holds a patch
-        self.textures = [Texture(tap, [(by_tap[tap], mask) for by_tap, mask in maps], stride) for tap in wide]
+        self.textures = [Texture(tap, [(by_tap[tap], mask) for by_tap, mask in maps], variant) for tap in wide]
 
     def __call__(self, x: Tensor) -> Tensor:
         maps, (alpha, beta) = self.features(x, self.taps), self.terms
@@ -197,8 +190,7 @@ class Energy:
 
     def texture(self, maps: dict[str, Tensor]) -> Tensor:
         r""":math:`E_t`: mean squared distance of the hole's patches from the known ones, summed over taps."""
-        again, none = self.variant == "paper", self.start.new_zeros(())
-        return sum((texture.energy(maps[texture.tap], again) for texture in self.textures), none)
+        return sum((t.energy(maps[t.tap], self.variant == "paper") for t in self.textures), self.start.new_zeros(()))
 
     @torch.no_grad()
     def matches(self, x: Tensor) -> list[Match]:
@@ -208,25 +200,30 @@ class Energy:
 
 
 class Texture:
-    r"""The known patches of one tap, `stride` cells apart, and which of them stands for which patch of the hole.
+    r"""The known patches of one tap, and which of them stands for which patch of the hole.
 
     `maps` are the features (1, C, h, w) and masks (1, 1, H, W) of all sources, the picture itself first.
     """
 
-    def __init__(self, tap: str, maps: list[tuple[Tensor, Tensor]], stride: int) -> None:
-        self.tap, self.stride, self.cell = tap, stride, 2 ** (int(tap[4]) - 1)  # a pooling before each further block
+    def __init__(self, tap: str, maps: list[tuple[Tensor, Tensor]], variant: str) -> None:
+        self.tap, self.cell = tap, 2 ** (int(tap[4]) - 1)  # px: a pooling before each further block
+        self.stride = stride = 1 if variant == "paper" else 2
         covered = [F.max_pool2d(F.max_pool2d(mask, self.cell), 3, stride)[0, 0] > 0 for _, mask in maps]
         self.at_hole, self.targets = covered[0].nonzero(), covered[0].flatten().nonzero()[:, 0]
         self.at_known = torch.cat([F.pad((~c).nonzero(), (1, 0), value=n) for n, c in enumerate(covered)])
         parts = [patches(feature, stride)[~c.flatten()] for (feature, _), c in zip(maps, covered, strict=True)]
         self.known, self.nearest = torch.cat(parts), None
-        self.unit, self.power = F.normalize(self.known, dim=1), self.known.square().mean().clamp(min=1e-12)
+        self.power = (squares := self.known.square()).mean().clamp(min=1e-12)
+        self.keys, self.less = (self.known, squares.sum(1) / 2) if variant == "paper" else (F.normalize(self.known), 0)
 
     @torch.no_grad()
     def match(self, feature: Tensor) -> None:
-        r"""Find the known patch of highest cosine similarity for every patch of the hole: one product, in chunks."""
-        targets = F.normalize(patches(feature, self.stride)[self.targets], dim=1)
-        self.nearest = torch.cat([(part @ self.unit.T).argmax(1) for part in targets.split(CHUNK)])
+        r"""Find the nearest known patch k of every patch p of the hole: one product of matrices, in chunks.
+
+        :math:`|p - k|^2` is smallest where :math:`p^\top k - |k|^2 / 2` is largest, the angle where p^T k / |k| is.
+        """
+        targets = patches(feature, self.stride)[self.targets]
+        self.nearest = torch.cat([(part @ self.keys.T - self.less).argmax(1) for part in targets.split(CHUNK)])
 
     def energy(self, feature: Tensor, again: bool) -> Tensor:
         if not len(self.targets) or not len(self.known):
@@ -247,10 +244,8 @@ def patches(feature: Tensor, stride: int) -> Tensor:
 
 
 def taps_of(features: FeatureNet, variant: str) -> tuple[str, ...]:
-    r"""The taps of E_t, or those of one block earlier, which see half as far, in a network that ends before relu4_1.
-
-    The last also stands in for relu4_2, the layer behind it and no tap of `FeatureNet`, in the released E_c.
-    """
+    r"""The taps of E_t; in a network that ends before relu4_1 those of one block earlier, which see half as far."""
+    # the last is E_c's, too, where the released code has relu4_2: the layer behind relu4_1, and no tap of FeatureNet
     last = "relu4_1" if "relu4_1" in features.perceptual_taps else "relu3_1"
     return (f"relu{int(last[4]) - 1}_1", last) if variant == "paper" else (last,)
 
@@ -268,7 +263,11 @@ def sources(image: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def total_variation(x: Tensor, hole: Tensor) -> Tensor:
-    r"""Mean squared difference of neighbours, over pairs of which one or both lie in the hole."""
+    r"""Mean squared difference of neighbours, over pairs of which one or both lie in the hole.
+
+    >>> total_variation(torch.tensor([[[[0.0, 1.0, 3.0]]]]), torch.tensor([[[[0.0, 0.0, 1.0]]]])).item()
+    4.0
+    """
     down = torch.maximum(hole[..., 1:, :], hole[..., :-1, :])
     across = torch.maximum(hole[..., 1:], hole[..., :-1])
     total = (x.diff(dim=-2).square() * down).sum() + (x.diff(dim=-1).square() * across).sum()

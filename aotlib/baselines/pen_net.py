@@ -16,6 +16,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from aotlib import losses
 from aotlib.baselines.attention import attention, paste, similarity, valid_keys
+from aotlib.baselines.deepfill_layers import check_size
+from aotlib.choices import check_choice
 from aotlib.features import FeatureNet
 from aotlib.hardware import full_precision
 from aotlib.masks import composite
@@ -24,6 +26,7 @@ from aotlib.model import initialise
 FULL_WIDTH = 32  # channels of the generator's first layer in the paper
 CRITIC_WIDTH = 64
 RATES = (1, 2, 4, 8)  # dilations of the four convolutions after each attention but the deepest
+VALIDITIES = ("bilinear", "max")
 STAGES = ("",)
 WEIGHTS = {"hole": 6.0, "valid": 1.0, "pyramid": 0.5, "adversarial": 0.1}  # the released configurations'
 CRITIC_WEIGHTS = {"real": 0.5, "fake": 0.5}  # the released code takes the mean of the two
@@ -63,7 +66,7 @@ class AttentionTransfer(nn.Module):
               y_i = \tfrac{1}{4} \sum_j a_{ij} X_j
 
     with patches :math:`P` of the deep map, :math:`X` (4 x 4, every second position) of the map to be filled, and
-    :math:`v_j` = 1 where the mask has no hole pixel under patch :math:`P_j`. Where no key is valid, :math:`y = 0`. Four
+    :math:`v_j` = 1 where `hole` is 0 everywhere under patch :math:`P_j`. Where no key is valid, :math:`y = 0`. Four
     dilated convolutions side by side then smooth the result.
 
     Args:
@@ -98,15 +101,18 @@ class AttentionTransfer(nn.Module):
 class PENNet(nn.Module):
     r"""Strided encoder, attention transfer at every level but the last, decoder with a picture at every level.
 
-    A key is valid when the mask has *no* hole pixel anywhere under its 3 x 3 positions (1 x 1 at the deepest level);
-    a mask is brought to a level's size by taking maxima. So no feature computed at a hole position reaches another one,
-    save at the deepest level, where values (4 x 4) are wider than keys. The price: strokes scattered over the picture
-    leave deep levels without any valid key; there the filled map is 0 (after the convolutions: what their biases
-    make of it), and only the deepest features, which are not filled at all, go on. `Outputs.valid` shows where.
+    A key is valid when the mask, brought to its level's size, is 0 at all its 3 x 3 positions (1 x 1 at the deepest
+    level). Where no key is valid the filled map is 0 (after the convolutions: what their biases make of it), and only
+    the deepest features, which are not filled at all, go on; `Outputs.valid` shows where. The released code raises all
+    shares to 1e-8 at least; without that, what may not be copied has exactly none.
 
     Args:
         width: channels of the first layer, a multiple of 4; the widest have ``2 ** (levels - 2)`` times as many.
-        levels: strided layers, one more than there are levels of attention: 6 for 256 px, 5 for 64.
+        levels: strided layers, one more than levels of attention; the six of the paper leave 4 x 4 positions of 256 px.
+        validity: how the mask reaches a level. ``"bilinear"``, as released: four pixels speak for a cell, so that thin
+            strokes are overlooked at deep levels, and features computed in them are copied. ``"max"``: a cell with any
+            hole pixel is hole, and nothing computed in one is copied (save at the deepest level, where values, 4 x 4,
+            are wider than keys); but strokes all over a picture leave its deep levels without any valid key.
         seed: of the initial weights.
 
     Attributes:
@@ -119,14 +125,12 @@ class PENNet(nn.Module):
     Taught in notebook 07.
     """
 
-    def __init__(self, width: int = FULL_WIDTH, levels: int = 6, seed: int = 0) -> None:
+    def __init__(self, width: int = FULL_WIDTH, levels: int = 6, validity: str = "bilinear", seed: int = 0) -> None:
         super().__init__()
         if width < 4 or width % 4 or levels < 4:
-            raise ValueError(
-                f"width must be a multiple of 4 (four branches) and levels at least 4 (three of attention), "
-                f"got width={width}, levels={levels}"
-            )
-        self.options = {"width": width, "levels": levels}
+            raise ValueError(f"width must be a multiple of 4 and levels at least 4, got width={width}, levels={levels}")
+        self.validity = check_choice("validity", validity, VALIDITIES)
+        self.options = {"width": width, "levels": levels, "validity": validity}
         self.multiple, self.smallest = 2**levels, 2 ** (levels + 1)
         channels = [width * 2 ** min(level, levels - 2) for level in range(levels)]
         filled = channels[:-1]  # the maps that attention fills
@@ -149,7 +153,7 @@ class PENNet(nn.Module):
 
     def outputs(self, image: Tensor, mask: Tensor) -> Outputs:
         r"""`forward`'s prediction with the pictures, attention weights and valid keys of all levels."""
-        self.check_size(image, mask)
+        check_size(image, mask, self.multiple, self.smallest)
         features = self.encode(image, mask)
         filled, weights, valid = self.fill(features, mask)
         prediction, pyramid = self.decode(features[-1], filled)
@@ -167,7 +171,10 @@ class PENNet(nn.Module):
         r"""Filled maps, weights and valid keys of all levels: each is filled from the *filled* map below it."""
         deep, found = features[-1], []
         for level in reversed(range(len(self.transfers))):
-            hole = F.max_pool2d(mask, 2 ** (level + 2))
+            if self.validity == "max":
+                hole = F.max_pool2d(mask, 2 ** (level + 2))
+            else:
+                hole = F.interpolate(mask, deep.shape[-2:], mode="bilinear", align_corners=True)
             found.insert(0, self.transfers[level](features[level], deep, hole))
             deep = found[0][0]
         return tuple(zip(*found, strict=True))
@@ -180,18 +187,6 @@ class PENNet(nn.Module):
             pyramid.insert(0, picture(self.heads[level](x)))
         x = F.relu(self.last[0](double(x)))
         return picture(self.last[1](x)), tuple(pyramid)
-
-    def check_size(self, image: Tensor, mask: Tensor) -> None:
-        if image.ndim != 4 or image.shape[1] != 3 or mask.shape != (image.shape[0], 1, *image.shape[2:]):
-            raise ValueError(
-                f"expected image (B, 3, H, W) and mask (B, 1, H, W), got {tuple(image.shape)} and {tuple(mask.shape)}"
-            )
-        height, width = image.shape[-2:]
-        if height % self.multiple or width % self.multiple or min(height, width) < self.smallest:
-            raise ValueError(
-                f"sides must be multiples of 2 ** levels = {self.multiple} px and at least {self.smallest}, got "
-                f"{height} x {width}; pad the image and crop the result, or build the network with fewer levels"
-            )
 
 
 def double(x: Tensor) -> Tensor:
@@ -283,14 +278,20 @@ def pyramid_l1(pyramid: tuple[Tensor, ...], image: Tensor) -> Tensor:
 
 
 def options_at(size: int) -> dict[str, int]:
-    r"""The paper's 6 levels, or as many, 4 at least, as halve `size` px evenly and leave 2 x 2 positions."""
+    r"""The paper's 6 levels, or as many, 4 at least, as halve `size` px evenly and leave 2 x 2 positions.
+
+    >>> [options_at(size)["levels"] for size in (512, 256, 64, 96)]
+    [6, 6, 5, 5]
+    """
     return {"levels": max([n for n in (5, 6) if size % 2**n == 0 and size >= 2 ** (n + 1)], default=4)}
 
 
 def critic_loss(
     critic: nn.Module, outputs: Outputs, image: Tensor, mask: Tensor, stage: str = "", *, rng=None
 ) -> dict[str, Tensor]:
-    r"""The hinge loss in two parts: :math:`\overline{\max(0, 1 - D(x))}` and :math:`\overline{\max(0, 1 + D(z))}`. `rng` is not used.
+    r"""The hinge loss in two parts: :math:`\overline{\max(0, 1 - D(x))}` and :math:`\overline{\max(0, 1 + D(z))}`.
+
+    `rng` is not used.
 
     Taught in notebook 07.
     """

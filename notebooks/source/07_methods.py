@@ -1,0 +1,361 @@
+# %% [markdown]
+# # 7 · Methods: what each added to the one before
+# **You will** see on photographs what eight methods before AOT-GAN thought of, one idea each, then let all of them, trained on
+# the same photographs for the same number of steps, fill the same holes, and put quality beside cost.
+# **Needs** notebooks 2 to 6. **Takes** two minutes on a CPU.
+# %% tags=["parameters"]
+data = "samples"  # samples, places2, celebahq, openlogo, or a folder
+split = "test"  # not looked at while training
+size = 64  # side of the pictures that are judged, pixels
+drawn_size = 128  # side of the pictures that are drawn
+masks = ""  # folder of mask files whose holes are white; empty: generated masks
+n_images = 4  # photographs in every bucket; the same ones in each
+seed = 0  # of the masks and of the bootstrap
+features = "random"  # network in which MNPS compares patches: auto, vgg19, vgg19_conv3 or random
+feature_width = 8  # channels of the random network's first layer
+fid_dims = 768  # Inception features of FID: 2048 as in papers, 768, 192 or 64 where only a part is at hand; 0: none
+download = False  # whether missing weights of the metrics' networks may be downloaded
+method_runs = {}  # folders of finished runs of notebook 5, by method; empty: the smallest ones are made
+weights_dir = "../data/weights/methods"  # weights of longer runs, for the drawings
+compared_dir = "../results/reference/methods"  # tables of a longer comparison
+data_dir = "../data/samples"  # where the data set is
+out_dir = "../results/notebook/07_methods"  # figures, tables and metrics.json go here
+# %%
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+
+from aotlib import comparison, contest, evaluate, figures, gallery, inside, manifest, metrics, panels, runs, tables
+from aotlib.baselines.hifill import aggregate
+from aotlib.classical import FLOORS
+from aotlib.data import dataset_files
+from aotlib.features import load_features
+from aotlib.hardware import pick_device
+from aotlib.images import centred, common_folder, read_image, to_float
+from aotlib.masks import BUCKET_NAMES, BUCKETS, boxes_to_mask, composite, load_masks
+from aotlib.methods import METHODS
+from aotlib.selection import spread_evenly
+from aotlib.weights import read_card
+
+figures.style(inline="jpeg")
+device = pick_device("auto")
+network = load_features(features, seed=seed, width=feature_width).to(device)
+# %% [markdown]
+# ## 7.1 Eight methods and AOT-GAN
+# All take a picture $x$ in [-1, 1] and a mask $m$ with 1 = hole, and predict every pixel; `aotlib.methods.METHODS` builds them,
+# each with the layers of its own paper, in `aotlib/baselines/`. What a paper calls *CA* is Contextual Attention (2018), also
+# known as DeepFill v1; some texts mistake it for Context Encoders (2016), so both are here.
+#
+# **Guess**: which method has the most parameters, and which needs the most arithmetic for a picture of 256 px?
+# %% tags=["nbval-check-output"]
+rows = []
+for method in METHODS.values():
+    rows.append((method.label, f"{method.venue} {method.year}", method.parameters / 1e6, method.macs(256) / 1e9))
+about = pd.DataFrame(rows, columns=["method", "published", "parameters (M)", "GMAC at 256 px"]).round(2)
+tables.write(about, f"{out_dir}/tables", "methods")
+print(about.to_string(index=False))
+# %% [markdown]
+# At the papers' widths, counted here. MNPS has the network of a Context Encoder and then searches, hundreds of times a
+# picture, through VGG19, which is not counted. The authors' weights cannot be had without the internet; whether our layers
+# take them:
+# %%
+for method in METHODS.values():
+    print(f"{method.label} ({method.licence}): {method.weights}")
+# %% [markdown]
+# ## 7.2 On one photograph
+# The drawings use small versions of all networks, trained by `data/compare_methods.py` for equal times: eight minutes on one
+# CPU core each, a thousandth of what the papers spent. The ideas show; the quality is not the papers'.
+# %%
+files = dataset_files(data, data_dir, split)
+drawn = contest.networks({path.stem: path for path in Path(weights_dir).glob("*.safetensors")}, device=device, features=network)
+
+
+def photograph(side):
+    return to_float(centred(torch.from_numpy(read_image(files[len(files) // 2])).permute(2, 0, 1), side))[None].to(device)
+
+
+def look(name, image, mask):
+    with torch.no_grad():
+        found = drawn[name].outputs(image, mask) if name != "aot" else None
+        z = composite(found.prediction if found else drawn[name](image, mask), image, mask)
+    return found, z[0]
+
+
+x = photograph(drawn_size)
+m = boxes_to_mask([[side * drawn_size // 8 for side in box] for box in ((2, 3, 5, 5), (6, 1, 7, 4))], drawn_size)[None].to(device)
+# %% [markdown]
+# ### Context Encoder (2016): say what you see in one vector
+# An encoder makes one vector of the whole picture, and a decoder paints from it; an adversarial loss, new then, is to make it
+# sharp. All that the decoder knows went through that vector: a bottleneck, and no way to copy a texture.
+#
+# **Guess**: how many numbers are there for the 49,152 values of a picture of 128 x 128 px?
+# %%
+found, z = look("context_encoder", x, m)
+print(f"{found.code[0].numel()} numbers")
+pictures = [figures.show_holes(x, m)[0], found.prediction[0], z]
+fig = figures.grid([pictures], ["input", "what it paints from its vector", "fill"])
+figures.save(fig, f"{out_dir}/figures", "context_encoder")
+plt.show()
+# %% [markdown]
+# Read it: the painting has the picture's layout and colours, even where nothing was missing, and no detail.
+#
+# ### MNPS (2017): then search for texture
+# The same fill is a start. Then its pixels are changed, by optimisation, until each patch of VGG19's features in the hole is
+# like the known patch it resembles most:
+# $$ \min_x E_{content}(x) + \alpha \sum_i \| \phi_i(x) - \phi_{nn(i)}(x) \|^2 + \beta\,\mathrm{TV}(x). $$
+# No weights are learnt for that; each picture takes its own search.
+# %%
+found, z = look("mnps", x, m)
+for number, (before, after) in enumerate(zip(found.before[0], found.after[0]), 1):
+    print(f"scale {number}: energy {before:.3f} before, {after:.3f} after")
+fig, axes = plt.subplots(1, 3, figsize=(figures.PAGE, 2.3))
+content = composite(found.content, x, m)[0]
+figures.show_picture(axes[0], content).set_title("content: the Context Encoder's fill")
+inside.draw_copies(axes[1], x[0], m[0], inside.matched(found.matches[0][-1])).set_title("which patch stands for which")
+figures.show_picture(axes[2], z).set_title("after the search")
+figures.save(fig, f"{out_dir}/figures", "mnps")
+plt.show()
+# %% [markdown]
+# Read it: the energy falls at every scale, by construction. Each arrow goes from a known patch to the patch of the hole that is
+# pulled towards it.
+#
+# ### CA (2018): copying as a layer
+# Contextual attention makes the search a layer that learns along: for every place in the hole the similarity of its features to
+# those of all known places, a softmax over them, and the weighted sum of what is there. A coarse network fills first, so that
+# there is something to compare.
+#
+# **Guess**: the weights of a place sum to one. What is the largest possible share of a known place?
+# %%
+found, z = look("ca", x, m)
+shares = found.attention[0].sum(0)
+print(f"the shares of a place sum to {shares.min():.3f} ... {shares.max():.3f}")
+fig, axes = plt.subplots(1, 3, figsize=(figures.PAGE, 2.3))
+figures.show_picture(axes[0], composite(found.coarse, x, m)[0]).set_title("coarse fill")
+inside.draw_copies(axes[1], x[0], m[0], inside.strongest(found.attention[0], m[0])).set_title("largest shares")
+figures.show_picture(axes[2], z).set_title("fill")
+figures.save(fig, f"{out_dir}/figures", "ca")
+plt.show()
+# %% [markdown]
+# Read it: each arrow starts at the known place with the largest share, and is thicker the larger that is.
+#
+# ### PConv (2018): convolve only what is known
+# An ordinary convolution mixes known pixels with whatever stands in the hole. A *partial* one takes the mean over the known ones
+# under its window alone, and calls its result known if there was any:
+# $$ x' = W^\top (X \odot M) \frac{|1|}{|M|} + b, \qquad m' = [\,|M| > 0\,]. $$
+#
+# **Guess**: after how many layers, each halving the picture, is nothing unknown any more?
+# %%
+found, z = look("pconv", x, m)
+levels = found.valid[: len(found.valid) // 2]
+print("known share after each layer:", *[f"{level.mean():.2f}" for level in levels])
+pictures = [1 - m[0], *[torch.nn.functional.interpolate(level, drawn_size)[0] for level in levels[:4]], z]
+fig = figures.grid([pictures], ["known at first", *[f"after layer {number}" for number in range(1, 5)], "fill"])
+figures.save(fig, f"{out_dir}/figures", "pconv")
+plt.show()
+# %% [markdown]
+# Read it: white is known. The hole closes from its border inwards, the faster the deeper; the rule is fixed, nothing in it is
+# learnt.
+#
+# ### PEN-Net (2019): fill features from deep to shallow
+# What is missing is decided where the picture is smallest: attention there says from where to copy, and the *same* weights copy
+# in the next finer map, down to the finest. A picture is painted, and compared with the truth, at each level.
+# %%
+found, z = look("pen_net", x, m)
+fig, axes = plt.subplots(1, 5, figsize=(figures.PAGE, 1.7))
+for ax, picture in zip(axes, [*found.pyramid[2::-1]]):
+    figures.show_picture(ax, picture[0].clamp(-1, 1)).set_title(f"{picture.shape[-1]} px")
+inside.draw_copies(axes[3], x[0], m[0], inside.strongest(found.attention[1][0], m[0], n=8)).set_title("largest shares")
+figures.show_picture(axes[4], z).set_title("fill")
+figures.save(fig, f"{out_dir}/figures", "pen_net")
+plt.show()
+# %% [markdown]
+# Read it: from left to right, pictures painted at three levels, where the second finest copies from, and the fill.
+#
+# ### EdgeConnect (2019): first lines, then colours
+# One network continues Canny's edges into the hole; a second one colours between them. Each is trained by itself.
+# %%
+found, z = look("edge_connect", x, m)
+maps = [1 - found.known_edges[0], 1 - found.predicted_edges[0], 1 - found.edges[0]]
+columns = ["input", "Canny's edges, outside", "predicted edges, everywhere", "edges given on", "fill"]
+fig = figures.grid([[figures.show_holes(x, m)[0], *maps, z]], columns)
+figures.save(fig, f"{out_dir}/figures", "edge_connect")
+plt.show()
+# %% [markdown]
+# Read it: dark is edge. A network that has seen a few thousand pictures only predicts few edges that it is sure of; where it predicts
+# none, the second network fills smoothly.
+#
+# ### GatedConv (2019): learn what to trust
+# PConv's rule says known or not. Here each layer has a second convolution, whose sigmoid says how much of each feature to let
+# through, everywhere and for each channel: $\phi(W_f x) \odot \sigma(W_g x)$. AOT-GAN's gate is a descendant.
+#
+# **Guess**: where are gates more closed, in the hole or around it?
+# %%
+found, z = look("gated_conv", x, m)
+for number in (0, 2, 5, 9):
+    gate = found.gates[number]
+    hole = torch.nn.functional.interpolate(m, gate.shape[-2:])
+    print(f"layer {number + 1:2}: mean gate in the hole {gate[hole > 0].mean():.2f}, outside {gate[hole == 0].mean():.2f}")
+fig, axes = plt.subplots(1, 5, figsize=(figures.PAGE, 1.6))
+for ax, number in zip(axes, (0, 2, 5, 9)):
+    figures.show_map(ax, found.gates[number][0], label="").set_title(f"gate, layer {number + 1}")
+figures.show_picture(axes[4], z).set_title("fill")
+figures.save(fig, f"{out_dir}/figures", "gated_conv")
+plt.show()
+# %% [markdown]
+# Read it: bright lets through. The hole's outline is in the first gates, without a rule that says so.
+#
+# ### HiFill (2020): copy the detail that enlarging lost
+# A network of fixed size fills a small copy of a large picture. Enlarged, the fill is blurred; but the detail that the *known*
+# part lost in the same way is known: the residual. The attention that filled the small picture now copies residuals,
+# $R_i = \sum_j a_{ij} R_j$, into the hole of the large one.
+# %%
+large, hole = photograph(4 * drawn_size), torch.nn.functional.interpolate(m, scale_factor=4)
+with torch.no_grad():
+    small = torch.nn.functional.avg_pool2d(large, 4)
+    plain = torch.nn.functional.interpolate(drawn["hifill"](small, m), scale_factor=4, mode="bilinear")
+    result = aggregate(large, hole, drawn["hifill"], side=drawn_size)
+print("known pixels changed:", ((result != large) & (hole == 0)).sum().item())
+corner = (slice(None), slice(4 * drawn_size * 3 // 8 - 40, 4 * drawn_size * 3 // 8 + 120), slice(drawn_size - 40, drawn_size + 120))
+pictures = [figures.show_holes(large, hole)[0], composite(plain, large, hole)[0], result[0]]
+fig = figures.grid([[p[corner] for p in pictures]], [f"input, {4 * drawn_size} px (a corner)", "enlarged fill", "with residuals"])
+figures.save(fig, f"{out_dir}/figures", "hifill")
+plt.show()
+# %% [markdown]
+# Read it: the right one has grain where the middle one is blurred. Detail that is copied to a wrong place is a wrong detail: look
+# for repeated edges.
+#
+# ### AOT-GAN (2022): many distances in one layer
+# No attention, no edges, no mask rule: each block looks at four distances at once, and a gate decides where to renew
+# ([notebook 2](02_generator.ipynb)); the discriminator learns which pixels were filled ([notebook 3](03_discriminator.ipynb)).
+#
+# ## 7.3 All of them, same holes
+# The networks of this section are *this run's*: every one trained by `05_training` on the same photographs in the same order
+# with the same holes, for the same number of steps, with its own losses, critic and stages. MNPS searches from the Context
+# Encoder's fill. Below them, fills that learn nothing.
+# %%
+if not method_runs:
+    print("no finished runs: the smallest ones are made now, which learn next to nothing")
+    method_runs = contest.smallest(f"{out_dir}/runs")
+weights = {name: Path(run, contest.WEIGHTS) for name, run in method_runs.items()}
+trained = contest.networks(weights, device=device, features=network)
+fills = contest.fills(trained) | FLOORS
+steps = {int(read_card(path)["step"]) for path in weights.values()}
+assert len(steps) == 1, f"different budgets: {steps}"
+budget = f"each after {steps.pop()} steps on the same crops"
+files = spread_evenly(files, n_images)
+root, plan_masks = common_folder(files) or data_dir, load_masks(masks) if masks else []
+plan = manifest.make(files, size=size, masks=plan_masks, seed=seed, files_root=root)
+measures = evaluate.Measures(fid_dims, download=download, cache=Path(out_dir).parent / "features.sqlite", device=device)
+images, summary, unavailable = evaluate.judge(fills, plan, root, masks or None, size=size, measures=measures, data=data, seed=seed, report=lambda text: None)
+images.to_csv(Path(out_dir, "tables", "images.csv"), index=False)
+for metric in summary.metric.unique():
+    tables.write(tables.spread(summary, metric), f"{out_dir}/tables", metric)
+for reason in dict.fromkeys(unavailable.values()):
+    names = ", ".join(key.upper().replace("_", "-") for key, why in unavailable.items() if why == reason)
+    print(f"{names}: not available: {reason}")
+tables.spread(summary, "psnr", bold=False)
+# %% tags=["nbval-check-output"]
+counted = summary[(summary.metric == "l1") & (summary.bucket != "all")]
+assert (counted.n == n_images).all()
+print("methods:", counted.method.nunique(), "| buckets:", counted.bucket.nunique(), "| photographs in each:", n_images)
+# %% [markdown]
+# ### More than chance?
+# Each method minus AOT-GAN on the same photographs and holes, Holm-corrected over all rows ([notebook 6](06_evaluation.ipynb)).
+# %%
+versus = comparison.compare(images, "psnr", to="AOT-GAN", seed=seed)
+tables.write(versus, f"{out_dir}/tables", "psnr_differences")
+table = versus.pivot(index="method", columns="bucket", values="better").reindex(columns=BUCKET_NAMES).reindex(versus.method.unique())
+table.fillna("")
+# %% [markdown]
+# Named is the better one of a pair where the difference is significant; an empty cell says that this run cannot tell.
+# %%
+fig = panels.ranking(summary, ["psnr", "ssim", "hole_l1"], note=f"{budget}; feature network: {network.name}; floors need no training")
+figures.save(fig, f"{out_dir}/figures", "ranking")
+plt.show()
+# %% [markdown]
+# Read it: dots are means over all holes, lines 95 % intervals over pictures, the best by PSNR on top. After so few steps the
+# floors, which need none, lead: that says what a small budget buys, not what the methods are worth.
+#
+# ## 7.4 What a fill costs
+# One picture, half of it hole, at the size of the drawings. *Peak* is the most memory that tensors took at a time, weights left
+# out; MACs of MNPS include the backward passes of its search.
+#
+# **Guess**: attention compares every place with every place. Whose cost grows fastest when the side doubles?
+# %%
+costs = pd.concat([contest.costs(trained, side).assign(px=side) for side in (drawn_size // 2, drawn_size)], ignore_index=True)
+tables.write(costs, f"{out_dir}/tables", "costs")
+growth = costs.pivot(index="method", columns="px", values="gmac")
+growth["times"] = growth[drawn_size] / growth[drawn_size // 2]
+print(growth.round(3).to_string())
+fig = panels.price(summary, costs[costs.px == drawn_size], "psnr", "seconds", xlabel=f"seconds for {drawn_size} px")
+figures.save(fig, f"{out_dir}/figures", "price")
+plt.show()
+# %% [markdown]
+# Read it: up and to the left is better. Convolutions cost four times as much on twice the side; what exceeds four is attention,
+# and the search of MNPS.
+#
+# ## 7.5 Look at it
+# The best, the median and the worst fill of AOT-GAN with 20 to 30 % hole, by the error in the hole, and what the others made of
+# the same ones. Nobody chose them.
+# %%
+found = gallery.spread_of(images, method="AOT-GAN", metric="hole_l1", bucket=BUCKET_NAMES[2])
+wanted = {one.image for one in found}
+cases = {case.name: case for case in manifest.cases(plan, root, masks or None, size=size, bucket=BUCKETS[2]) if case.name in wanted}
+pictures, captions = [], []
+for one in found:
+    case = cases[one.image]
+    filled = [case.filled(fills[METHODS[name].label]) for name in trained]
+    psnr = [metrics.psnr(z[None], case.picture_u8[None]).item() for z in filled]
+    pictures.append([figures.show_holes(to_float(case.picture_u8), case.mask), *map(to_float, [*filled, case.picture_u8])])
+    captions.append([one.place, *[f"{value:.1f} dB" for value in psnr], ""])
+fig = figures.grid(pictures, ["input", *[METHODS[name].label for name in trained], "truth"], captions)
+figures.save(fig, f"{out_dir}/figures", "filled")
+plt.show()
+# %% [markdown]
+# Read it: colours first. Which method has taken on those of the surroundings, and which shows a seam?
+#
+# ## 7.6 A longer comparison
+# `data/compare_methods.py` trains them all on a folder of photographs with two budgets, the same number of steps and the same time,
+# and judges them on other photographs with mask files. What the suite's authors could run is committed, with its account:
+# %%
+account_file = Path(compared_dir, "runs.json")
+account = json.loads(account_file.read_text(encoding="utf-8")) if account_file.is_file() else None
+if account:
+    counted = account["measured_on"]["photographs"]
+    print(f"{account['device']}; {account['budgets']['steps']:,} steps, or {account['budgets']['minutes']:g} minutes each; "
+          f"{counted['steps']} photographs")  # fmt: skip
+    for name, run in account["runs"].items():
+        print(f"{name}: {run['time']['parameters']['steps']:,} steps of {run['time']['seconds_a_step']:.3f} s in the second")
+# %%
+longer = {}
+for budget in ("steps", "time") if account else ():
+    longer[budget] = pd.read_csv(Path(compared_dir, f"summary_{budget}.csv"), dtype={"bucket": str})
+    tables.write(tables.spread(longer[budget].assign(data=""), "psnr"), f"{out_dir}/tables", f"longer_{budget}_psnr")
+    parameters = next(iter(account["runs"].values()))["time"]["parameters"]
+    equal = f"{account['budgets']['steps']:,} steps" if budget == "steps" else f"{account['budgets']['minutes']:g} minutes"
+    note = f"each after {equal}; {account['device']}; {parameters['size']} px; feature network in training: {parameters['features']}"
+    fig = panels.ranking(longer[budget], ["psnr", "ssim", "hole_l1"], note=note)
+    figures.save(fig, f"{out_dir}/figures", f"longer_{budget}")
+    plt.show()
+# %% [markdown]
+# Read it: an order of small networks after minutes. It holds for this budget, these holes and these photographs; independent
+# authors, with the methods' own weights, find orders that depend on how wide the holes are ([notebook 11](11_paper_tables.ipynb)).
+# %%
+by_method = summary[(summary.metric == "psnr") & (summary.bucket == "all")].set_index("method")["mean"]
+runs.finish(
+    out_dir,
+    {"features": network.name, "methods": len(fills), "n_images": n_images, "not_available": unavailable,
+     "psnr": dict(by_method), "seconds_a_fill": dict(costs[costs.px == drawn_size].set_index("method").seconds)},
+)  # fmt: skip
+# %% [markdown]
+# ## What to remember
+# - Each method answers one question: where does what is in the hole come from? From a vector, from a search, from attention, from
+#   neighbours that are known, from lines, from gates, from lost detail, from many distances at once.
+# - A comparison is fair for a stated budget, on the same photographs and holes; steps and time are different budgets.
+# - Attention costs the fourth power of the side, convolution the second.
+# - Floors that learn nothing belong into every table.
+#
+# Next: [11 · Paper tables](11_paper_tables.ipynb), what the papers report.
