@@ -65,7 +65,7 @@ def load_profile(name: str, root: str | Path | None = None) -> dict[str, dict]:
         raise FileNotFoundError(f"no profile {name!r}; {nearest(name, [p.stem for p in folder.glob('*.yaml')])}")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     profile = {key: {} if value is None else value for key, value in (content or {}).items()}
-    for notebook, parameters in profile.items():
+    for notebook, parameters in _flat(profile).items():
         if not isinstance(parameters, dict):
             raise ValueError(f"{path.name}: {notebook}: needs lines 'parameter: value', found {parameters!r}")
         for key, value in parameters.items():
@@ -210,9 +210,9 @@ def _flat(profile: dict[str, dict]) -> dict[str, dict]:
     """The profile with ``group: {each: {...}, one: {...}}`` written as ``group.one: {...}``."""
     flat = {name: given for name, given in profile.items() if name not in GROUPS.values()}
     for group in profile.keys() - flat.keys():
-        runs = {name: own or {} for name, own in profile[group].items()}
+        runs = {name: {} if own is None else own for name, own in profile[group].items()}
         each = runs.pop("each", {})
-        flat |= {f"{group}.{name}": each | own for name, own in runs.items()}
+        flat |= {f"{group}.{name}": each | own if isinstance(own, dict) else own for name, own in runs.items()}
     return flat
 
 

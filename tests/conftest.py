@@ -89,11 +89,17 @@ weights = Path(run_dir, "generator.safetensors").read_text()
 _ = Path(out_dir, "tables", "summary.md").write_text("| bucket | l1 |\\n|:--|--:|\\n| 1-10 % | " + weights + " |\\n")
 runs.finish(out_dir, {"l1": float(weights)})
 """
+COMPARISON = """
+from pathlib import Path
+from aotlib import runs
+steps = {name: int(Path(run, "generator_ema.safetensors").read_text()) for name, run in method_runs.items()}
+runs.finish(out_dir, steps)
+"""
 
 
 @pytest.fixture
 def toy(tmp_path, make_notebook):
-    """A checkout with three notebooks that do next to nothing, the true Snakefile and a copy of the code."""
+    """A checkout with four notebooks that do next to nothing, the true Snakefile and a copy of the code."""
     root = tmp_path / "my toy"  # with a space, as people's folders have
     notebooks = root / "notebooks"
     shutil.copytree(ROOT / "aotlib", root / "aotlib", ignore=shutil.ignore_patterns("__pycache__"))
@@ -105,8 +111,10 @@ def toy(tmp_path, make_notebook):
     where = 'out_dir = "../results/smoke/01_data"\ndata_dir = "../data/samples"\n'
     ending = 'from aotlib import runs\nruns.finish(out_dir, {"scale": scale})'
     make_notebook(notebooks / "01_data.ipynb", where + "scale = 1.0", ending)
-    make_notebook(notebooks / "05_training.ipynb", where + "seed = 0\nsteps = 2\npause_s = 0.0", TRAINING)
+    settings = 'method = "aot"\nseed = 0\nsteps = 2\npause_s = 0.0'
+    make_notebook(notebooks / "05_training.ipynb", where + settings, TRAINING)
     make_notebook(notebooks / "06_evaluation.ipynb", where + 'run_dir = "../results/smoke/05_training"', EVALUATION)
+    make_notebook(notebooks / "07_methods.ipynb", where + "method_runs = {}", COMPARISON)
     return root
 
 

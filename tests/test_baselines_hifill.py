@@ -262,8 +262,30 @@ def test_options_and_seed_build_the_same_networks_again(critic):
         assert all(torch.equal(v, again.state_dict()[k]) for k, v in first.state_dict().items())
         weights = [k for k in first.state_dict() if k.endswith("weight")]
         assert not any(torch.equal(first.state_dict()[k], other.state_dict()[k]) for k in weights)
-    drawn = HiFill().coarse.middle[0].feature.weight  # 36,864 draws
-    assert drawn.abs().max() <= 0.1 and drawn.std().item() == pytest.approx(0.05 * 0.8796, rel=0.02)  # cut at 2 sigma
+
+
+def test_initial_weights_are_those_of_the_released_code_or_keep_features_alive(image, mask):
+    for module in (HiFill().coarse.middle[0].feature, Critic().convs[3]):  # 36,864 and 1,638,400 draws
+        drawn = module.weight
+        assert drawn.abs().max() <= 0.1 and drawn.std().item() == pytest.approx(0.05 * 0.8796, rel=0.02)  # cut at 2 sd
+        assert (module.bias == 0).all()
+    assert HiFill(8).coarse.middle[0].feature.weight.std().item() == pytest.approx(0.1 * 0.8796, rel=0.05)
+    assert Critic().score.weight.abs().max().item() == pytest.approx((6 / (16_384 + 64)) ** 0.5, rel=0.01)
+    assert HiFill(init="he").coarse.middle[0].feature.weight.std().item() == pytest.approx(2 / 576**0.5, rel=0.02)
+    faint, alive = (HiFill(8, 2, side=64, init=init).outputs(image, mask).coarse.std() for init in ("released", "he"))
+    assert faint < 1e-8 and 1e-4 < alive < 1
+    with pytest.raises(ValueError, match="init"):
+        HiFill(4, init="normal")
+
+
+def test_networks_for_small_pictures_have_no_dilation_that_sees_zeros_only(critic):
+    network = HiFill(2, **hifill.options_at(64))
+    assert network.options["side"] == 64 and network.options["levels"] == 2
+    assert [layer.feature.dilation[0] for layer in network.coarse.middle][3:17] == [1] * 3 + [2] * 5 + [4] * 6
+    assert [layer.feature.dilation[0] for layer in network.refine.middle] == [1, 2, 4, 8, 8]
+    full = HiFill(2, **hifill.options_at(512))
+    assert [layer.feature.dilation[0] for layer in full.coarse.middle] == list(COARSE_DILATIONS)
+    assert n_parameters(HiFill(2, 2)) == n_parameters(network)
 
 
 def test_depthwise_gates_of_the_paper_can_be_had(image, mask):

@@ -123,6 +123,17 @@ def results(toy, make_notebook):
     return toy
 
 
+def test_runs_of_a_group_come_before_what_compares_them(toy):
+    profile = toy / "profiles" / "toy.yaml"
+    profile.write_text("07_methods: {}\nmethods:\n  each: {steps: 2}\n  aot:\n  pconv: {method: pconv, steps: 3}\n")
+    text = call("reproduce", "--profile", "toy", cwd=toy)
+    assert "methods.aot done in" in text and "methods.pconv done in" in text
+    assert json.loads((toy / "results" / "toy" / "07_methods" / "metrics.json").read_text())["pconv"] == 3
+    profile.write_text(profile.read_text().replace("steps: 3", "steps: 4"))
+    text = call("reproduce", "--profile", "toy", cwd=toy)
+    assert "methods.pconv done in" in text and "07_methods done in" in text and "methods.aot" not in text
+
+
 def test_the_report_is_one_file_that_says_what_it_is(results):
     page = report.write_report("toy", results).read_text()
     assert "not the paper's runs" in page.replace("\n", " ").replace("They are ", "")

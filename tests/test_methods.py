@@ -28,7 +28,8 @@ PUBLISHED = {
 
 def small(name, **changes):
     given = {
-        "method": name, "data_dir": str(ROOT / "data" / "samples"), "size": 64, "width": WIDTH.get(name, 8), "n_blocks": 1,
+        "method": name, "data_dir": str(ROOT / "data" / "samples"), "size": 64, "width": WIDTH.get(name, 8),
+        "n_blocks": 1,
         "features": "random", "feature_width": 8, "batch": 2, "steps": 4, "log_every": 2, "sample_every": 4,
         "save_every": 2, "workers": 0, "n_samples": 1, "lr": 1e-3, "compile": "off",
     }  # fmt: skip

@@ -53,3 +53,19 @@ def test_a_page_has_three_panels_beside_each_other_and_a_column_one(summary):
     (legend,) = page.legends
     assert [text.get_text() for text in legend.get_texts()] == ["ours", "theirs"]
     assert [text.get_text() for text in page.texts + [page._supxlabel]][-1] == "small print"
+
+
+def test_ranking_has_the_best_on_top_and_intervals_as_lines(summary):
+    fig = panels.ranking(summary, ["psnr", "l1"])
+    ax = fig.axes[0]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["ours", "theirs"]  # bottom first; theirs is larger
+    assert list(ax.lines[0].get_xdata()) == [25.0, 26.0]
+    assert [segment[:, 0].tolist() for segment in ax.collections[0].get_segments()] == [[24.0, 27.0], [25.0, 28.0]]
+    assert "PSNR / dB" in ax.get_xlabel() and "lower is better" in fig.axes[1].get_xlabel()
+
+
+def test_price_puts_each_method_at_its_cost(summary):
+    costs = pd.DataFrame({"method": ["theirs", "ours"], "seconds": [0.1, 2.0]})
+    ax = panels.price(summary, costs, "psnr", "seconds", xlabel="seconds").axes[0]
+    assert {text.get_text(): text.xy for text in ax.texts} == {"ours": (2.0, 25.0), "theirs": (0.1, 26.0)}
+    assert ax.get_xscale() == "log"

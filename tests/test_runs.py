@@ -177,8 +177,56 @@ def test_plan_gives_each_notebook_its_folder(toy):
     assert jobs["01_data"].parameters["scale"] == 2.0
     assert jobs["01_data"].parameters["data_dir"] == str(toy / "data" / "samples")
     run = jobs["05_training"].out_dir
-    assert run.parent == toy / "results" / "toy" / "training" and run.name.startswith("aotgan-samples-s0-")
+    assert run.parent == toy / "results" / "toy" / "training" and run.name.startswith("aot-samples-s0-")
     assert jobs["06_evaluation"].parameters["run_dir"] == str(run)
+
+
+GROUP = """
+07_methods: {}
+05_training: {steps: 3}
+methods:
+  each: {steps: 5, seed: 1}
+  aot: {seed: 2}
+  other: {method: pconv}
+"""
+
+
+def test_a_group_is_a_training_run_each(toy):
+    (toy / "profiles" / "toy.yaml").write_text(GROUP)
+    jobs = runs.plan("toy", toy)
+    assert list(jobs) == ["05_training", "07_methods", "methods.aot", "methods.other"]
+    aot, other = jobs["methods.aot"], jobs["methods.other"]
+    assert aot.notebook == other.notebook == jobs["05_training"].notebook
+    assert [aot.parameters[key] for key in ("steps", "seed", "method")] == [5, 2, "aot"]
+    assert [other.parameters[key] for key in ("steps", "seed", "method")] == [5, 1, "pconv"]
+    assert other.out_dir.parent.name == "training" and other.out_dir.name.startswith("pconv-samples-s1-")
+    comparison = jobs["07_methods"]
+    assert comparison.after == ("methods.aot", "methods.other") and not comparison.trains and aot.trains
+    assert comparison.parameters["method_runs"] == {"aot": str(aot.out_dir), "other": str(other.out_dir)}
+
+
+def test_other_methods_code_changes_their_runs_only(toy):
+    (toy / "profiles" / "toy.yaml").write_text(GROUP)
+    before = runs.plan("toy", toy)
+    layer = toy / "aotlib" / "baselines" / "pconv.py"
+    layer.write_text(layer.read_text() + "\nANOTHER = 1\n")
+    changed = {name for name, job in runs.plan("toy", toy).items() if job.out_dir != before[name].out_dir}
+    assert changed == {"methods.other"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("07_methods: {}", "07_methods has a method_runs, but no methods comes before it"),
+        ("07_methods: {method_runs: {}}", "method_runs is not a profile's to set"),
+        ("methods: {each: {stepz: 1}, a: {}}", "no parameter 'stepz'; did you mean 'steps'"),
+        ("methods: {a: 3}", "needs lines 'parameter: value'"),
+    ],
+)
+def test_mistakes_in_a_group_are_answered(toy, text, said):
+    (toy / "profiles" / "toy.yaml").write_text(text)
+    with pytest.raises((ValueError, KeyError), match=said):
+        runs.plan("toy", toy)
 
 
 def test_plan_refuses_what_is_not_there(toy):

@@ -195,7 +195,7 @@ def critic_loss(
 
 
 def options_at(size: int) -> dict[str, int]:
-    r"""The side of the layers for pictures of `size`: the next below that they can have, and 128 at most, as released."""
+    r"""The layers' side for pictures of `size`: the next below that they can have, and 128 at most, as released."""
     return {"size": 128 if size >= 128 else max(size // 16, 4) * 16}
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from aotlib import losses
 from aotlib.baselines.attention import paste
@@ -37,9 +37,9 @@ ABOUT = {
     "paper": "https://arxiv.org/abs/2005.09704",
     "code": "https://github.com/duxingren14/Hifill-tensorflow",
     "licence": "MIT",
-    "weights": "Released as one frozen TensorFlow graph for 512 px with the aggregation inside (the Atlas200dk sample, "
-    "Huawei's licence); it is not read here, and our layers pad strided convolutions otherwise, so that its output "
-    "would differ a little even with the same tensors.",
+    "weights": "A TensorFlow checkpoint lies with that code, a frozen graph in the Atlas200dk sample (Huawei's "
+    "licence). Neither is read: that takes TensorFlow, and strided layers pad otherwise here, so that outputs would "
+    "differ a little even with the same tensors.",
 }
 
 
@@ -66,8 +66,7 @@ class HiFill(nn.Module):
         levels: how often the refining network halves the side: 3 for 512 px; 2 for 64 px, with one transfer.
         gates: kind of gate of the coarse and the refining network. The paper has ``ds`` in the second; the depthwise
             half of it is switched off in the released code, which leaves ``pw``.
-        side: of the pictures that it is trained on, which `aggregate` brings others to. Dilations are at most half of a
-            map's side then.
+        side: of the pictures that it is trained on. No dilation is above half of a map's side then.
         init: of the weights, ``"released"`` or ``"he"`` (`aotlib.baselines.hifill_layers.draw`).
         seed: of the initial weights.
 
@@ -140,7 +139,8 @@ def aggregate(image: Tensor, mask: Tensor, network: HiFill, *, side: int | None 
     there brought to the network's side by averaging blocks of ``times`` x ``times``; a block with any hole pixel is
     hole. :math:`U` enlarges the prediction, :math:`R` is the `residual`, :math:`a` the network's attention. Known
     pixels are those of `image`, to the bit; those in the hole are never read. Pictures smaller than `side` are enlarged
-    for the network (``times`` is 1, and no detail is added).
+    for the network (``times`` is 1, and no detail is added). The released code averages over hole pixels, too, and
+    blends with a blurred mask, which changes known pixels.
 
     Args:
         image: :math:`x`, (B, 3, H, W) in [-1, 1].
@@ -170,7 +170,7 @@ def residual(image: Tensor, mask: Tensor, times: int) -> Tensor:
     .. math:: R = \left(x - \frac{U(\overline{x (1 - m)})}{U(\overline{1 - m})}\right) \odot (1 - m)
 
     with means over blocks of ``times`` x ``times`` and bilinear enlargement :math:`U`. Away from holes the divisor is
-    1; beside them it keeps the hole's emptiness from passing for an edge.
+    1; beside them it keeps the hole's emptiness from passing for an edge. The released code reads the hole instead.
 
     Args:
         image: :math:`x`, (B, 3, H, W), sides multiples of `times`.
@@ -213,7 +213,7 @@ class Critic(nn.Module):
         width: channels of the first layer; the widest have 4 times as many.
         side: of the pictures; it decides the size of the weighted sum. Features of pictures of another size are
             brought to the size of that sum by averaging or repeating.
-        seed: of the initial weights, the convolutions' those of the released code, the sum's Glorot's.
+        seed: of the initial weights: the released code's.
 
     >>> sum(p.numel() for p in Critic().parameters()), Critic(4, side=64)(torch.zeros(2, 3, 64, 64)).shape
     (5961601, torch.Size([2]))
@@ -227,16 +227,14 @@ class Critic(nn.Module):
         channels = [3] + [width * min(2**i, 4) for i in range(6)]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 5, 2, 2) for a, b in pairwise(channels))
         self.score = nn.Conv2d(channels[-1], 1, max(1, math.ceil(side / 64)))
-        draw(self.convs, "released", math.sqrt(CRITIC_WIDTH / width), seed)
-        nn.init.xavier_uniform_(self.score.weight, generator=torch.Generator().manual_seed(seed))
-        nn.init.zeros_(self.score.bias)
+        draw(self, "released", math.sqrt(CRITIC_WIDTH / width), seed)
+        nn.init.xavier_uniform_(self.score.weight, generator=Generator().manual_seed(seed))
 
     def forward(self, image: Tensor) -> Tensor:
         r"""Scores (B,), unbounded, for an image (B, 3, H, W) in [-1, 1]."""
-        x = image
         for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.2)
-        return self.score(F.adaptive_avg_pool2d(x, self.score.kernel_size)).flatten()
+            image = F.leaky_relu(conv(image), 0.2)
+        return self.score(F.adaptive_avg_pool2d(image, self.score.kernel_size)).flatten()
 
 
 def generator_loss(
@@ -247,8 +245,7 @@ def generator_loss(
     .. math:: L_{hole} = \overline{|\hat x - x| m} \qquad
               L_{valid} = \frac{\overline{|\hat x - x| (1 - m)}}{\overline{1 - m}} \qquad L_{adv} = -\overline{D(z)}
 
-    Means are over the batch; only the second is divided by its area, as in the released code. `features` and `stage`
-    change nothing here.
+    Means are over the batch; the second alone is divided by its area, as in the released code. `features` go unused.
 
     Taught in notebook 07.
     """
@@ -263,10 +260,9 @@ def generator_loss(
 
 
 def options_at(size: int) -> dict[str, int | str]:
-    r"""For pictures of `size` px: levels that leave attention 8 x 8 places, 2 at least, and initial weights.
+    r"""Levels that leave attention 8 x 8 places, 2 at least, and initial weights that suit pictures of `size` px.
 
-    Below 256 px those that pass features on: with the released ones the coarse prediction is 1e-11 at first, and the
-    gradient of its early layers too small for Adam; runs on small pictures are too short to get out of that.
+    From the released ones, whose coarse prediction is 1e-11 at first, the short runs on small pictures do not get away.
 
     >>> options_at(512), options_at(64)
     ({'levels': 3, 'side': 512, 'init': 'released'}, {'levels': 2, 'side': 64, 'init': 'he'})
@@ -275,13 +271,7 @@ def options_at(size: int) -> dict[str, int | str]:
 
 
 def critic_loss(
-    critic: nn.Module,
-    outputs: Outputs,
-    image: Tensor,
-    mask: Tensor,
-    stage: str = "",
-    *,
-    rng: torch.Generator | None = None,
+    critic: nn.Module, outputs: Outputs, image: Tensor, mask: Tensor, stage: str = "", *, rng: Generator | None = None
 ) -> dict[str, Tensor]:
     r"""WGAN-GP: :math:`\overline{D(z)} - \overline{D(x)}`, and the `gradient_penalty` over whole pictures.
 
@@ -292,13 +282,15 @@ def critic_loss(
     return {"distance": distance, "penalty": gradient_penalty(critic, image, fake, rng=rng)}
 
 
-def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
+def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, *, rng: Generator | None = None) -> Tensor:
     r"""Mean of :math:`(\|\nabla D(\tilde x)\|_2 - 1)^2` at :math:`\tilde x = x + \alpha (z - x)`, one random
     :math:`\alpha` in [0, 1] a sample.
 
     Args:
         real, fake: :math:`x`, :math:`z`, (B, 3, H, W).
         rng: draws :math:`\alpha`, on its own device.
+
+    Taught in notebook 07.
     """
     with full_precision(real):
         real, fake = real.detach().float(), fake.detach().float()
