@@ -66,13 +66,20 @@ class Method:
     def critic(self, width: int | None = None, *, seed: int = 0, **options) -> nn.Module:
         r"""The network that judges; one without parameters where the method has none.
 
-        Of `options` those are used that the critic knows, such as the size of what it sees.
+        `width` is that of the network that fills: the two keep the paper's ratio. Of `options` those are used that the
+        critic knows, such as the size of what it sees.
+
+        >>> METHODS["ca"].critic(8).options["width"]
+        16
         """
         if self.critic_of is None:
             return nn.Module()
         known = inspect.signature(self.critic_of).parameters
         kept = {key: value for key, value in options.items() if key in known}
-        return self.critic_of(**({"width": width} if width else {}), **kept, seed=seed)
+        if width:
+            full = inspect.signature(self.network).parameters["width"].default
+            kept["width"] = round(width * known["width"].default / full)
+        return self.critic_of(**kept, seed=seed)
 
     @functools.cached_property
     def parameters(self) -> int:

@@ -278,7 +278,7 @@ def test_initial_weights_are_those_of_the_released_code_or_keep_features_alive(i
         HiFill(4, init="normal")
 
 
-def test_networks_for_small_pictures_have_no_dilation_that_sees_zeros_only(critic):
+def test_networks_for_small_pictures_have_no_dilation_that_sees_zeros_only():
     network = HiFill(2, **hifill.options_at(64))
     assert network.options["side"] == 64 and network.options["levels"] == 2
     assert [layer.feature.dilation[0] for layer in network.coarse.middle][3:17] == [1] * 3 + [2] * 5 + [4] * 6
@@ -286,6 +286,8 @@ def test_networks_for_small_pictures_have_no_dilation_that_sees_zeros_only(criti
     full = HiFill(2, **hifill.options_at(512))
     assert [layer.feature.dilation[0] for layer in full.coarse.middle] == list(COARSE_DILATIONS)
     assert n_parameters(HiFill(2, 2)) == n_parameters(network)
+    x, m = rand(1, 3, 128, 96) * 2 - 1, irregular_mask((128, 96), 0.2, seed=0, index=0)[None]
+    assert torch.equal(aggregate(x, m, network), aggregate(x, m, network, side=64))
 
 
 def test_depthwise_gates_of_the_paper_can_be_had(image, mask):
