@@ -64,7 +64,8 @@ def similarity(query: Tensor, key: Tensor, k: int = 3) -> Tensor:
     if query.shape[:2] != key.shape[:2]:
         raise ValueError(f"query and key must agree in batch and channels, got {query.shape[:2]} and {key.shape[:2]}")
     with full_precision(query):
-        queries, keys = (F.unfold(at_least_float32(x), check_odd(k), padding=k // 2) for x in (query, key))
+        queries = F.unfold(at_least_float32(query), check_odd(k), padding=k // 2)
+        keys = queries if key is query else F.unfold(at_least_float32(key), k, padding=k // 2)
         scores = torch.bmm(F.normalize(keys, dim=1, eps=SMALLEST_NORM).transpose(1, 2), queries)
     return scores.unflatten(2, query.shape[-2:])
 

@@ -35,6 +35,15 @@ def same(x: Tensor, kernel: int, stride: int = 1, dilation: int = 1) -> Tensor:
     return F.pad(x, (left, right, top, bottom))
 
 
+def convolved(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    r"""`conv` of `x` with the zeros of `same` around it, whatever padding `conv` has."""
+    kernel, stride, dilation = conv.kernel_size[0], conv.stride[0], conv.dilation[0]
+    if stride > 1:
+        return F.conv2d(same(x, kernel, stride, dilation), conv.weight, conv.bias, stride, 0, dilation)
+    # as many on all sides: the convolution adds them itself, without a copy of x
+    return F.conv2d(x, conv.weight, conv.bias, 1, dilation * (kernel // 2), dilation)
+
+
 class Conv(nn.Module):
     r"""Convolution with `same` padding, then an activation or none.
 
@@ -51,7 +60,7 @@ class Conv(nn.Module):
         self.conv, self.act = nn.Conv2d(n_in, n_out, kernel, stride, dilation=dilation), act
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(same(x, self.conv.kernel_size[0], self.conv.stride[0], self.conv.dilation[0]))
+        x = convolved(x, self.conv)
         return x if self.act is None else self.act(x)
 
 

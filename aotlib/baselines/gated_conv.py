@@ -7,6 +7,7 @@ that a user may add as a further channel is left out.
 Taught in notebook 07.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -25,8 +26,8 @@ from aotlib.masks import composite
 
 FULL_WIDTH = 48  # of the first convolution in the paper; half of its channels are features, half gates
 CRITIC_WIDTH = 64
+INITS = ("glorot", "he")
 STAGES = ("",)
-options_at = deepfill.options_at
 WEIGHTS = {"coarse": 1.0, "fine": 1.0, "adversarial": 1.0}  # the paper's and the released code's
 CRITIC_WEIGHTS = {"real": 0.5, "fake": 0.5}  # the authors' library takes the mean of the two
 SETTINGS = {"lr": 1e-4, "beta1": 0.5, "beta2": 0.999, "batch": 16, "size": 256, "critic_steps": 1, "lr_critic": 1.0}
@@ -93,8 +94,7 @@ class GatedConv2d(nn.Module):
 
     def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         r"""The feature :math:`\phi(W_f * x)` and its gate in [0, 1], both (B, width / 2, h, w)."""
-        x = self.conv(same(x, self.conv.kernel_size[0], self.conv.stride[0], self.conv.dilation[0]))
-        feature, gate = x.chunk(2, 1)
+        feature, gate = deepfill.convolved(x, self.conv).chunk(2, 1)
         return self.act(feature), torch.sigmoid(gate)
 
 
@@ -112,6 +112,7 @@ class GatedConv(nn.Module):
         width: channels of the first convolution, a multiple of 4; half of them are features (24 in the paper), the
             widest layers have four times as many.
         dilations, fuse, validity: as in `aotlib.baselines.ca.ContextualAttention`.
+        init: of the weights, ``"glorot"``, as released, or ``"he"``; see `draw`.
         seed: of the initial weights.
 
     >>> network = GatedConv()
@@ -127,17 +128,18 @@ class GatedConv(nn.Module):
         dilations: Sequence[int] = deepfill.DILATIONS,
         fuse: bool = True,
         validity: str = "max",
+        init: str = "glorot",
         seed: int = 0,
     ) -> None:
         super().__init__()
         if width < 4 or width % 4:
             raise ValueError(f"width must be a multiple of 4 (it is halved by the gates, then once more), got {width}")
         self.validity = check_choice("validity", validity, deepfill.VALIDITIES)
-        self.options = {"width": width, "dilations": list(dilations), "fuse": fuse, "validity": validity}
+        self.options = {"width": width, "dilations": list(dilations), "fuse": fuse, "validity": validity, "init": init}
         self.multiple, self.smallest = deepfill.MULTIPLE, deepfill.SMALLEST
         self.coarse = deepfill.coarse_network(gated, width // 2, dilations)
         self.refine = deepfill.Refiner(gated, 3, width // 2, dilations, fuse)
-        deepfill.glorot(self, seed)
+        draw(self, init, seed)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         r"""Prediction (B, 3, H, W) in [-1, 1] for every pixel; the caller composites.
@@ -168,6 +170,30 @@ class GatedConv(nn.Module):
             else:
                 x = layer(x)
         return x, tuple(gates)
+
+
+def draw(network: nn.Module, init: str, seed: int) -> None:
+    r"""Draw weights; biases are 0.
+
+    ``"glorot"``: as released. Every gate begins at 1/2 and halves what passes: the first network's output is 1e-8 at
+    first, at the paper's width, too, and long trainings get over it. ``"he"``: from a normal distribution with standard
+    deviation :math:`2 / \sqrt n` for n inputs, by which features keep their size through such gates.
+    """
+    if check_choice("init", init, INITS) == "glorot":
+        return deepfill.glorot(network, seed)
+    rng = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, 0, 2 / math.sqrt(module.weight[0].numel()), generator=rng)
+            nn.init.zeros_(module.bias)
+
+
+def options_at(size: int) -> dict[str, list[int] | str]:
+    r"""For pictures of `size` px: dilations (`aotlib.baselines.deepfill_layers.options_at`) and initial weights.
+
+    Below 256 px those that pass features on: short trainings are over before the released ones begin to.
+    """
+    return deepfill.options_at(size) | {"init": "he" if size < 256 else "glorot"}
 
 
 class Critic(nn.Module):

@@ -22,9 +22,10 @@ from aotlib.model import FULL_WIDTH
 VARIANTS = ("paper", "released")
 # alpha and beta beside a content term of weight 1. Both are 5e-6 in the paper and in the released code (there 1e-4
 # beside 20), for sums over other features of pixels from 0 to 255; the means here need their own, chosen by looking.
-TERMS = {"paper": (1.0, 0.1), "released": (2.0, 5.0)}
+TERMS = {"paper": (1.0, 1.0), "released": (2.0, 5.0)}
 LEAST = 32  # px: no scale below it, because a map of a quarter of the side has few patches left
 CHUNK = 256  # patches compared at once, as in the released code
+FIRST_STEP = 0.02  # mean change of a value; torch's L-BFGS starts with changes whose sum is 1, next to nothing a pixel
 Critic, generator_loss, critic_loss, options_at = ce.Critic, ce.generator_loss, ce.critic_loss, ce.options_at
 WEIGHTS, CRITIC_WEIGHTS, STAGES, SETTINGS = ce.WEIGHTS, ce.CRITIC_WEIGHTS, ce.STAGES, ce.SETTINGS
 ABOUT = {
@@ -88,7 +89,7 @@ class MNPS(nn.Module):
         iterations: of L-BFGS at each scale.
         variant: ``"paper"`` or ``"released"``.
         alpha, beta: weights; by default `TERMS`. With both 0 the prediction is the content.
-        content: another module with ``forward(image, mask)``, which `options` does not describe.
+        content: the network of another method instead, which `options` does not describe.
         features: the frozen network, by default ``load_features("auto")``; `state_dict` and `options` leave it out.
 
     Taught in notebook 07.
@@ -116,8 +117,7 @@ class MNPS(nn.Module):
         self.options |= {"alpha": alpha, "beta": beta}
         self.content = content or ce.ContextEncoder(width, size, seed=seed)
         self.__dict__["features"] = features or load_features("auto")  # past Module, which would train and save it
-        self.multiple, least = getattr(self.content, "multiple", 1), getattr(self.content, "smallest", 1)
-        self.smallest = max(least, 16)
+        self.multiple, self.smallest = self.content.multiple, max(self.content.smallest, 16)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         r"""Prediction (B, 3, H, W) in [-1, 1]; see `outputs`."""
@@ -279,12 +279,13 @@ def descend(
 ) -> tuple[Tensor, float, float]:
     r"""The best picture that L-BFGS meets on its way from `start`, with the energies of `start` and of that picture."""
     inside = (hole > 0.5).expand_as(start)
-    pixels, met, best = start[inside].requires_grad_(), [], start
+    pixels, met, best = start[inside], [], start
+    moves, unit = torch.zeros_like(pixels).requires_grad_(), FIRST_STEP * pixels.numel()
 
     def closure() -> Tensor:
         nonlocal best
         optimiser.zero_grad()
-        x = start.masked_scatter(inside, pixels.clamp(-1, 1))
+        x = start.masked_scatter(inside, (pixels + unit * moves).clamp(-1, 1))
         value = energy(x)
         value.backward()
         if not met or value.item() < min(met):
@@ -293,7 +294,7 @@ def descend(
         return value
 
     limits = {"max_iter": iterations, "history_size": 25, "tolerance_grad": 1e-9, "tolerance_change": 1e-12}
-    optimiser = torch.optim.LBFGS([pixels], **limits, line_search_fn="strong_wolfe" if variant == "paper" else None)
+    optimiser = torch.optim.LBFGS([moves], **limits, line_search_fn="strong_wolfe" if variant == "paper" else None)
     if pixels.numel():
         optimiser.step(closure)
     return best, *((met[0], min(met)) if met else (0.0, 0.0))
