@@ -45,7 +45,7 @@ def compare(
     methods = list(long.method.unique())
     to = check_choice("--to", to or methods[0], methods)
     wanted = metrics_of(long, metric)
-    print(f"{', '.join(methods)}: {told}\n")
+    print(f"{'; '.join(methods)}: {told}\n")
     summary = scorecard.by_photograph(long[long.metric.isin(wanted)])
     for key in wanted:
         versus = differences(long, key, to=to)
@@ -62,6 +62,10 @@ def read(path: Path) -> "pd.DataFrame":
     """The long table in a file, with `SAME` ("" where it does not say), and names as `aotlib evaluate` gives them."""
     import pandas as pd
 
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; give what `aotlib evaluate --images FILE.csv` wrote")
+    if path.suffix == ".json":
+        raise ValueError(f"{path} holds means; scores by picture are needed: `aotlib evaluate --images FILE.csv`")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)  # a photograph may be called 007, or NA
     except ValueError as error:  # no text, no table, or an empty file
@@ -194,7 +198,8 @@ def _differences(versus: "pd.DataFrame", metric: str, to: str) -> str:
     cells = tables.spread(as_summary, metric, bold=False).set_index("method")
     for row in versus[versus.significant].itertuples():
         cells.loc[row.method, row.bucket] += " *"
-    return f"the same less that of {to}, on the same pictures\n\n{_turned(cells)}"
+    told = "" if versus.significant.any() else "; none is significant"
+    return f"differences: each method minus {to}, on the same pictures{told}\n\n{_turned(cells)}"
 
 
 def _turned(cells: "pd.DataFrame") -> str:

@@ -14,6 +14,7 @@ Taught in notebook 04.
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -85,15 +86,19 @@ def load_features(name: str = "auto", *, seed: int = 0, width: int = 64) -> Feat
 
     Taught in notebook 04.
     """
-    if check_choice("features", name, CHOICES) == "random":
+    kind = chosen(name)
+    if kind == "random":
         return random_features(seed, width)
-    if name == "vgg19":
-        return vgg19_features()
-    if name == "vgg19_conv3":
-        return conv3_features()
+    return vgg19_features() if kind == "vgg19" else conv3_features()
+
+
+def chosen(name: str) -> str:
+    r"""The kind of network that `load_features` takes for `name`: what ``auto`` comes to here."""
+    if check_choice("features", name, CHOICES) != "auto":
+        return name
     if weights_file(full_name()) or cached_file(full_name()).is_file():
-        return vgg19_features()
-    return conv3_features() if weights_file(CONV3_FILE) else random_features(seed, width)
+        return "vgg19"
+    return "vgg19_conv3" if weights_file(CONV3_FILE) else "random"
 
 
 def full_name() -> str:
@@ -121,7 +126,11 @@ def vgg19_features() -> FeatureNet:
     if file:
         state = torch.load(file, map_location="cpu", weights_only=True)
     else:
-        state = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+        try:
+            state = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+        except URLError as error:
+            told = f"cannot download {full_name()} ({error.reason}); set {WEIGHTS_VARIABLE} to that file or its folder"
+            raise FileNotFoundError(f"{told}, or use features='random'") from error
     return FeatureNet(with_weights(vgg_layers("relu5_2"), state), "vgg19")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from aotlib import profiles, records
+from aotlib import profiles, quarantine, records
 from aotlib.config import TrainConfig
 from aotlib.distributed import find_group
 from aotlib.files import only_writer
@@ -147,7 +147,7 @@ def run(config: TrainConfig, run_dir: Path | None = None) -> None:
     if not leads or os.environ.get(HELD):  # the process that started torchrun holds the folder and writes the record
         start(config, run_dir, Progress(config) if leads else None)
         return
-    print(f"training in {run_dir}", flush=True)
+    print(f"training in {run_dir}\n{_begun(config)}", flush=True)
     progress = Progress(config)
     with only_writer(run_dir):
         try:
@@ -156,6 +156,19 @@ def run(config: TrainConfig, run_dir: Path | None = None) -> None:
             progress.close()
         if not _recorded(run_dir, last):
             _finish(config, run_dir, last, time.time() - started)
+
+
+def _begun(config: TrainConfig) -> str:
+    from aotlib.features import chosen
+    from aotlib.hardware import pick_device
+
+    network = chosen(config.features)
+    told = f"{config.steps:,} steps of {config.batch} crops of {config.size} px, {config.width} channels, "
+    told += f"{pick_device(config.device)}; feature network: {network}; a line every {config.log_every} steps"
+    if network == "random" and config.features == "auto":
+        told += "\nno VGG19 weights are here, so the feature losses compare random features, and the paper's do not: "
+        told += "--features vgg19 downloads them, AOTLIB_WEIGHTS names a file or folder that has them"
+    return told
 
 
 def _recorded(run_dir: Path, last: dict) -> bool:
@@ -170,7 +183,7 @@ def _finish(config: TrainConfig, run_dir: Path, last: dict, seconds: float) -> N
     from aotlib import figures
     from aotlib.weights import read_card
 
-    for text in (run_dir / "quarantine.csv").read_text(encoding="utf-8").splitlines()[1:]:
+    for text in quarantine.listed(run_dir / "quarantine.csv"):
         print(f"  set aside: {text}")
     card = read_card(run_dir / "generator.safetensors")  # it says what every "auto" came to
     features = card["features"]

@@ -27,6 +27,13 @@ def add(path: Path, file: Path | TarMember, reason: str) -> None:
     os.close(handle)
 
 
+def listed(path: Path) -> list[str]:
+    r"""What is set aside and why, a line a file, however often it was met."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = {row[0]: row[1] for row in list(csv.reader(file))[1:]}
+    return [f"{name}: {reason}" for name, reason in rows.items()]
+
+
 def _rows_about(path: Path, known: list[tuple], files: Iterable[Path | TarMember]) -> list[tuple[str, str]]:
     if not path.is_file():
         return []

@@ -46,7 +46,9 @@ def page(profile: str, root: Path) -> str:
     plan = profiles.plan(profile, root)
     jobs = {name: job for name, job in plan.items() if (job.out_dir / "record.json").is_file()}
     source = Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8")
-    template = jinja2.Environment(autoescape=True, trim_blocks=True).from_string(source)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True)
+    environment.filters["strong"] = strong
+    template = environment.from_string(source)
     return template.render(
         profile=profile,
         missing=[name for name in plan if name not in jobs],
@@ -166,6 +168,15 @@ def markdown_rows(path: Path) -> list[list[str]]:
     r"""The cells of the first table in a Markdown file, head first, without the line of dashes below it."""
     lines = _table_lines(path)
     return lines[:1] + lines[2:] if len(lines) > 1 else []
+
+
+def strong(cell: str) -> Markup:
+    r"""A cell of a Markdown table as HTML.
+
+    >>> strong("**34.4** [31.7, 39.2] <dB>")
+    Markup('<b>34.4</b> [31.7, 39.2] &lt;dB&gt;')
+    """
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", mistune.escape(cell)))
 
 
 def _table_lines(path: Path) -> list[list[str]]:

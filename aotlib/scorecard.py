@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aotlib.evaluate import Measures
 
 TWICE = "a photograph stands in this set more than once, which the kernel distance would take for likeness"
-EXACT = "(+ 2 exact): two more pictures have no error at all and an infinite PSNR, which no mean can hold."
+EXACT = "(+ k exact): k more pictures have no error at all and an infinite PSNR, which no mean can hold."
 SIDE_BY_SIDE = 4  # metrics in one table: as many as a terminal is wide
 
 

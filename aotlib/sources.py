@@ -156,7 +156,7 @@ def _voc_boxes(file: Path) -> list[Box]:
 
 
 PLAIN_TREE = "  train/**/*.jpg  val/**/*.jpg  test/**/*.jpg"
-FOLDER = Source("any folder", PLAIN_TREE + '\nor split "all" for the folder as a whole', _plain)
+FOLDER = Source("any folder", PLAIN_TREE + '\nor, where a command has a split, "all" for the folder as a whole', _plain)
 DATASETS: dict[str, Source] = {
     "samples": Source("photographs that come with this project", PLAIN_TREE, _plain),
     "places2": Source(

@@ -70,12 +70,16 @@ def draw_losses(log: pd.DataFrame, note: str) -> Figure:
     Taught in notebook 05.
     """
     shown = [name for name in log if name not in NO_LOSSES and not name.startswith("val_")]
-    fig, axes = plt.subplots(1, len(shown), figsize=(figures.PAGE * 0.28 * len(shown), 1.9), squeeze=False)
-    for ax, name in zip(axes[0], shown, strict=True):
+    n_rows = -(-len(shown) // 3)
+    fig, axes = plt.subplots(n_rows, 3, figsize=(figures.PAGE, 1.6 * n_rows + 0.2), squeeze=False)
+    for ax in axes.flat[len(shown) :]:
+        ax.set_visible(False)
+    for ax, name in zip(axes.flat, shown, strict=False):
         ax.plot(log.step, log[name])
         ax.set(title=LOSSES.get(name, name.replace("_", " ")), xlabel="step")
-    axes[0, 0].set_ylabel("loss")
-    fig.text(0, 0, note, fontsize=6, va="bottom")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("loss")
+    fig.supxlabel(note, x=0, ha="left", fontsize=6)
     return fig
 
 

@@ -250,7 +250,7 @@ def test_a_cell_says_how_many_exact_pictures_its_mean_leaves_out(three):
     psnr = found.images[(found.images.metric == "psnr") & np.isfinite(found.images.value)].value
     assert cells["bucket"] == "PSNR (dB)" and cells["1-10 %"] == "infinite" and "exact" not in cells["20-30 %"]
     assert cells["all"].startswith(f"{psnr.mean():.0f}"[:2]) and cells["all"].endswith("] (+ 2 exact)")
-    assert "(+ 2 exact): two more pictures have no error" in text
+    assert "(+ k exact): k more pictures have no error" in text
     shutil.copy(three / "truth" / "b" / "d.png", three / "truth" / "b" / "e.png")  # many holes: n counts photographs
     shutil.copy(three / "truth" / "b" / "d.png", three / "result" / "b" / "e.png")
     shutil.copy(three / "masks" / "b" / "d.png", three / "masks" / "b" / "e.png")

@@ -99,7 +99,7 @@ small[..., 22:, 22:] = 1
 matrices = {"real": torch.ones(4, 4)} | {d: losses.targets(small, d)[1][0, 0] for d in designs}
 fig, axes = plt.subplots(1, 4, figsize=(figures.PAGE, 1.9))
 for ax, (name, matrix) in zip(axes, matrices.items()):
-    figures.draw_labels(ax, matrix)
+    figures.draw_labels(ax, matrix, digits=2)
     ax.set_title(name)
 figures.save(fig, f"{out_dir}/figures", "labels")
 plt.show()

@@ -44,7 +44,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from aotlib import figures, launch, runs, tables
+from aotlib import figures, launch, quarantine, runs, tables
 from aotlib.config import TrainConfig
 from aotlib.features import load_features
 from aotlib.hardware import pick_device
@@ -114,7 +114,7 @@ def report(row):
 
 
 last = launch.start(config, out_dir, report)
-set_aside = Path(out_dir, "quarantine.csv").read_text().splitlines()[1:]
+set_aside = quarantine.listed(Path(out_dir, "quarantine.csv"))
 print(f"{len(set_aside)} files set aside", *set_aside[:5], sep="\n")
 log = pd.DataFrame(read_log(out_dir))
 # %% tags=["nbval-check-output"]
@@ -130,9 +130,9 @@ fig = draw_losses(log, f"data: {data}; feature network: {network.name}")
 figures.save(fig, f"{out_dir}/figures", "losses")
 plt.show()
 # %% [markdown]
-# Read it: in the few committed steps all losses fall. In a long run (profile `course`) the adversarial pair settles first,
-# because small holes are soon told from photographs; $L_{rec}$ and the feature losses go on falling ever more slowly, and
-# none of them reaches zero: a hole has more than one answer.
+# Read it: in the few committed steps all losses fall. In a longer run (profile `course`) $L_{rec}$ and the feature losses
+# fall ever more slowly and stay far from zero, for a hole has more than one answer; $D$'s loss goes on falling, because blurred
+# fills are easy to tell from photographs.
 #
 # ## 5.4 Held-out pictures over time
 # The running average of $G$'s weights fills the same holes in the same validation pictures, which it never trains on.
