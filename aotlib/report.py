@@ -52,7 +52,7 @@ def page(profile: str, root: Path) -> str:
     return template.render(
         profile=profile,
         missing=[name for name in plan if name not in jobs],
-        parts=[_part(name, job.out_dir) for name, job in jobs.items() if job.notebook.stem == name],  # of a group's, none
+        parts=[_part(name, job.out_dir) for name, job in jobs.items() if job.notebook.stem == name],  # none of a group
         origin=_origin(jobs),
     )
 

@@ -21,7 +21,7 @@ from aotlib.baselines.ca import (
     penalty,
     window,
 )
-from aotlib.baselines.deepfill_layers import contextual_attention, same, shrink
+from aotlib.baselines.deepfill_layers import Conv, contextual_attention, same, shrink
 from aotlib.images import centred, find_images, read_image, to_float
 from aotlib.masks import composite
 
@@ -100,6 +100,9 @@ def test_convolutions_pad_as_tensorflow_does():
     for dilation in (1, 2, 16):
         padded = same(row, 3, 1, dilation)
         torch.testing.assert_close(padded, F.pad(row, (dilation,) * 4))
+    for kernel, stride, dilation in ((5, 1, 1), (3, 1, 4), (3, 2, 1), (5, 2, 1)):
+        layer, x = Conv(2, 3, kernel, stride, dilation, act=None), rand(1, 2, 10, 12)
+        torch.testing.assert_close(layer(x), layer.conv(same(x, kernel, stride, dilation)))
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (64, 96)])

@@ -286,7 +286,7 @@ def penalty(
     .. math:: E\left[\left(\sqrt{\sum m\,(\partial D / \partial \tilde x)^2} - 1\right)^2\right],
               \qquad \tilde x = x + \alpha (z - x), \quad \alpha \sim U(0, 1)
 
-    with one :math:`\alpha` a sample, in float32. Without a hole it is 1, without slope.
+    with one :math:`\alpha` a sample for both critics (released: one each), in float32. Without a hole: 1, no slope.
     """
     alpha = torch.rand(len(real), 1, 1, 1, generator=rng, device=rng.device if rng else None)
     between = (real + alpha.to(real) * (fake - real)).detach().requires_grad_()
