@@ -22,7 +22,7 @@ from aotlib.model import FULL_WIDTH
 VARIANTS = ("paper", "released")
 # alpha and beta beside a content term of weight 1. Both are 5e-6 in the paper and in the released code (there 1e-4
 # beside 20), for sums over other features of pixels from 0 to 255; the means here need their own, chosen by looking.
-TERMS = {"paper": (1.0, 1.0), "released": (2.0, 5.0)}
+TERMS = {"paper": (1.0, 3.0), "released": (2.0, 5.0)}
 LEAST = 32  # px: no scale below it, because a map of a quarter of the side has few patches left
 CHUNK = 256  # patches compared at once, as in the released code
 FIRST_STEP = 0.02  # mean change of a value; torch's L-BFGS starts with changes whose sum is 1, next to nothing a pixel

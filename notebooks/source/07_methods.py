@@ -200,7 +200,7 @@ for number in (0, 2, 5, 9):
     print(f"layer {number + 1:2}: mean gate in the hole {gate[hole > 0].mean():.2f}, outside {gate[hole == 0].mean():.2f}")
 fig, axes = plt.subplots(1, 5, figsize=(figures.PAGE, 1.6))
 for ax, number in zip(axes, (0, 2, 5, 9)):
-    figures.show_map(ax, found.gates[number][0], label="").set_title(f"gate, layer {number + 1}")
+    figures.show_map(ax, found.gates[number][0], label="", low=0, high=1).set_title(f"gate, layer {number + 1}")
 figures.show_picture(axes[4], z).set_title("fill")
 figures.save(fig, f"{out_dir}/figures", "gated_conv")
 plt.show()
@@ -311,7 +311,9 @@ for one in found:
     psnr = [metrics.psnr(z[None], case.picture_u8[None]).item() for z in filled]
     pictures.append([figures.show_holes(to_float(case.picture_u8), case.mask), *map(to_float, [*filled, case.picture_u8])])
     captions.append([one.place, *[f"{value:.1f} dB" for value in psnr], ""])
-fig = figures.grid(pictures, ["input", *[METHODS[name].label for name in trained], "truth"], captions)
+short = {"EdgeConnect": "Edge- Connect", "GatedConv": "Gated- Conv"}  # as columns are narrow
+labels = [METHODS[name].label for name in trained]
+fig = figures.grid(pictures, ["input", *[short.get(label, label) for label in labels], "truth"], captions)
 figures.save(fig, f"{out_dir}/figures", "filled")
 plt.show()
 # %% [markdown]
