@@ -264,14 +264,16 @@ def test_options_and_seed_build_the_same_networks_again(critic):
         assert not any(torch.equal(first.state_dict()[k], other.state_dict()[k]) for k in weights)
 
 
-def test_initial_weights_are_those_of_the_released_code_or_keep_features_alive(image, mask):
+def test_initial_weights_are_those_of_the_released_code_or_keep_the_coarse_network_alive(image, mask):
     for module in (HiFill().coarse.middle[0].feature, Critic().convs[3]):  # 36,864 and 1,638,400 draws
         drawn = module.weight
         assert drawn.abs().max() <= 0.1 and drawn.std().item() == pytest.approx(0.05 * 0.8796, rel=0.02)  # cut at 2 sd
         assert (module.bias == 0).all()
     assert HiFill(8).coarse.middle[0].feature.weight.std().item() == pytest.approx(0.1 * 0.8796, rel=0.05)
     assert Critic().score.weight.abs().max().item() == pytest.approx((6 / (16_384 + 64)) ** 0.5, rel=0.01)
-    assert HiFill(init="he").coarse.middle[0].feature.weight.std().item() == pytest.approx(2 / 576**0.5, rel=0.02)
+    alive = HiFill(init="he")
+    assert alive.coarse.middle[0].feature.weight.std().item() == pytest.approx(2 / 576**0.5, rel=0.02)
+    assert alive.refine.middle[0].feature.weight.std().item() == pytest.approx(0.05 * 0.8796, rel=0.02)
     faint, alive = (HiFill(8, 2, side=64, init=init).outputs(image, mask).coarse.std() for init in ("released", "he"))
     assert faint < 1e-8 and 1e-4 < alive < 1
     with pytest.raises(ValueError, match="init"):

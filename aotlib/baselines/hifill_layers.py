@@ -140,13 +140,14 @@ def draw(network: nn.Module, init: str, scale: float, seed: int) -> None:
     r"""Draw weights; biases are 0.
 
     ``"released"``: from a normal distribution cut at two standard deviations of 0.05, as the released code's are, times
-    `scale`. Every gate begins at 1/2 and halves what passes, and little is left after 26 of them. ``"he"``: with
-    a standard deviation of 2 over the root of the summed terms, so that features keep their size through such gates.
+    `scale`. Every gate begins at 1/2 and halves what passes: of 26 layers of the coarse network almost nothing comes
+    out. ``"he"``: those instead with a standard deviation of 2 over the root of the number of summed terms, which makes
+    up for the gates. The refining network has shorter ways through, and colours its fills less when it begins faintly.
     """
-    rng = torch.Generator().manual_seed(seed)
-    for module in network.modules():
+    rng, he = torch.Generator().manual_seed(seed), check_choice("init", init, INITS) == "he"
+    for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
-            if check_choice("init", init, INITS) == "he":
+            if he and name.startswith("coarse."):
                 nn.init.normal_(module.weight, 0, 2 / math.sqrt(module.weight[0].numel()), generator=rng)
             else:
                 nn.init.trunc_normal_(module.weight, 0, 0.05 * scale, -0.1 * scale, 0.1 * scale, generator=rng)
