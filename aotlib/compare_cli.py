@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COLUMNS = ("method", "data", "bucket", "image", "metric", "value")
 SAME = ("photograph", "mask")  # what `aotlib evaluate` writes besides, to tell whether two pictures are the same
 PICTURE = ["bucket", "image"]
+WANTED = "give what `aotlib evaluate --images FILE.csv` wrote, or tables/images.csv of notebook 06"
 USUAL = ("psnr", "ssim", "hole_l1", "lpips")
 
 
@@ -63,16 +64,13 @@ def read(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file; give what `aotlib evaluate --images FILE.csv` wrote")
-    if path.suffix == ".json":
-        raise ValueError(f"{path} holds means; scores by picture are needed: `aotlib evaluate --images FILE.csv`")
+        raise FileNotFoundError(f"{path} is no file; {WANTED}")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)  # a photograph may be called 007, or NA
     except ValueError as error:  # no text, no table, or an empty file
-        raise ValueError(f"{path} is no CSV table: {error}") from error
+        raise ValueError(f"{path} is no CSV table ({error}); {WANTED}") from error
     if missing := [name for name in COLUMNS if name not in table]:
-        told = f"{path} lacks the columns {', '.join(missing)}: give what `aotlib evaluate --images FILE.csv` wrote"
-        raise ValueError(f"{told}, or tables/images.csv of notebook 06")
+        raise ValueError(f"{path} lacks the columns {', '.join(missing)}; {WANTED}")
     if table.empty or table.data.nunique() > 1:
         names = ", ".join(table.data.unique())
         raise ValueError(f"{path} holds {f'several data sets ({names}): keep one' if names else 'no row'}")

@@ -17,13 +17,13 @@ from aotlib import distances, intervals, manifest, metrics
 from aotlib.blending import blend
 from aotlib.choices import check_choice
 from aotlib.feature_cache import FeatureCache, Features
-from aotlib.features import Unavailable
 from aotlib.images import to_float, to_uint8
 from aotlib.inception import load_inception
 from aotlib.lpips import load_lpips
 from aotlib.manifest import Case
 from aotlib.masks import BUCKET_NAMES, BUCKETS, composite
 from aotlib.padding import padded
+from aotlib.weights_files import Unavailable
 
 Fill = Callable[[Tensor, Tensor], Tensor]  # (picture (3, H, W) uint8, mask (1, H, W)) -> filled picture, uint8
 

@@ -83,9 +83,9 @@ def _check_writable(files: dict[str, Path | None]) -> None:
 
 def _measures(cache: Path, download: bool) -> "Measures":
     """With the deepest features whose weights are at hand or can be fetched; where there are none, it says why."""
-    from aotlib import inception
+    from aotlib import inception, weights_files
     from aotlib.evaluate import Measures
-    from aotlib.features import Unavailable
+    from aotlib.weights_files import Unavailable
 
     try:
         dims = inception.most_dims()
@@ -93,7 +93,7 @@ def _measures(cache: Path, download: bool) -> "Measures":
         dims = 2048 if download else 768
     if download and dims < 2048:
         try:
-            inception.downloaded(inception.FULL_URL)
+            weights_files.downloaded(inception.FULL_URL)
             dims = 2048
         except Unavailable as reason:
             print(f"{reason}\nThe {dims} features that are at hand are taken: FID-{dims}\n", file=sys.stderr)

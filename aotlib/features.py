@@ -13,8 +13,6 @@ Taught in notebook 04.
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +20,10 @@ from torchvision.models import VGG19_Weights
 
 from aotlib.choices import check_choice
 from aotlib.hardware import full_precision
+from aotlib.weights_files import WEIGHTS_VARIABLE, at_hand, checked, downloaded, weights_file
 
 CHOICES = ("auto", "vgg19", "vgg19_conv3", "random")
-WEIGHTS_VARIABLE = "AOTLIB_WEIGHTS"
+FULL_FILE = VGG19_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]
 CONV3_FILE = "vgg19_caffe_conv1_1-conv3_4_norm1.pth"
 # position of each ReLU in torchvision's vgg19().features
 TAPS = {"relu1_1": 1, "relu2_1": 6, "relu2_2": 8, "relu3_1": 11, "relu3_4": 17}
@@ -32,13 +31,6 @@ TAPS |= {"relu4_1": 20, "relu4_4": 26, "relu5_1": 29, "relu5_2": 31}
 DEEPEST = {"relu5_4": 35}  # no tap: where the released code stops, which the benchmark compares with
 PERCEPTUAL_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_TAPS = ("relu2_2", "relu3_4", "relu4_4", "relu5_2")
-
-
-class Unavailable(RuntimeError):
-    r"""Weights that a number needs are not here; the text, one line that a table can print, says what to do.
-
-    Taught in notebook 06.
-    """
 
 
 class FeatureNet(nn.Module):
@@ -83,6 +75,7 @@ def load_features(name: str = "auto", *, seed: int = 0, width: int = 64) -> Feat
     Raises:
         ValueError: for an unknown name, or a file that does not hold the weights asked for.
         FileNotFoundError: when ``vgg19_conv3`` is asked for and `AOTLIB_WEIGHTS` does not lead to it.
+        Unavailable: when ``vgg19`` is neither at hand nor can be downloaded, or its file is damaged.
 
     Taught in notebook 04.
     """
@@ -96,41 +89,14 @@ def chosen(name: str) -> str:
     r"""The kind of network that `load_features` takes for `name`: what ``auto`` comes to here."""
     if check_choice("features", name, CHOICES) != "auto":
         return name
-    if weights_file(full_name()) or cached_file(full_name()).is_file():
+    if at_hand(FULL_FILE):
         return "vgg19"
     return "vgg19_conv3" if weights_file(CONV3_FILE) else "random"
 
 
-def full_name() -> str:
-    return VGG19_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]
-
-
-def cached_file(file_name: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / file_name
-
-
-def weights_file(file_name: str) -> Path | None:
-    r"""`file_name` where the environment variable ``AOTLIB_WEIGHTS`` (that file, or a folder of such) has it."""
-    given = os.environ.get(WEIGHTS_VARIABLE)
-    if not given:
-        return None
-    path = Path(given).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f"{WEIGHTS_VARIABLE} is set to {given}, which does not exist; correct or unset it")
-    file = path / file_name if path.is_dir() else path
-    return file if file.name == file_name and file.is_file() else None
-
-
 def vgg19_features() -> FeatureNet:
-    file = weights_file(full_name())
-    if file:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    else:
-        try:
-            state = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
-        except URLError as error:
-            told = f"cannot download {full_name()} ({error.reason}); set {WEIGHTS_VARIABLE} to that file or its folder"
-            raise FileNotFoundError(f"{told}, or use features='random'") from error
+    file = checked(at_hand(FULL_FILE) or downloaded(VGG19_Weights.IMAGENET1K_V1.url))
+    state = torch.load(file, map_location="cpu", weights_only=True)
     return FeatureNet(with_weights(vgg_layers("relu5_2"), state), "vgg19")
 
 

@@ -180,6 +180,23 @@ def show_picture(ax: Axes, picture: Tensor, *, aspect: str = "equal") -> Axes:
     return ax
 
 
+def panels(count: int, columns: int, *, width: float = PAGE, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with so many axes, `columns` beside each other, a row `height` inches tall; and the axes in order.
+
+    Taught in notebook 05.
+    """
+    n_rows = -(-count // columns)
+    fig, axes = plt.subplots(n_rows, columns, figsize=(width, height * n_rows + 0.4), squeeze=False)
+    for ax in axes.flat[count:]:
+        ax.set_visible(False)
+    return fig, list(axes.flat[:count])
+
+
+def note(fig: Figure, text: str) -> None:
+    """Small print at the foot of a figure, such as what its numbers depend on."""
+    fig.supxlabel(text, x=0, ha="left", fontsize=6)
+
+
 def show_map(ax: Axes, values: Tensor, *, label: str, low: float | None = None, high: float | None = None) -> Axes:
     """A map (H, W) or (1, H, W) in colours that brighten with the value, and a bar labelled with quantity and unit.
 

@@ -16,7 +16,7 @@ from pytorch_fid import inception
 from torch import Tensor
 from torchvision.models import inception_v3
 
-from aotlib.features import WEIGHTS_VARIABLE, Unavailable, cached_file, weights_file
+from aotlib.weights_files import Unavailable, advice, at_hand, checked, downloaded, weights_file
 
 FULL_URL = inception.FID_WEIGHTS_URL
 FULL_FILE = FULL_URL.rsplit("/", 1)[1]
@@ -106,42 +106,6 @@ def inception_features(network: torch.nn.Module, pictures_u8: Tensor) -> np.ndar
 def full_file() -> Path | None:
     r"""The whole network's weights, from ``AOTLIB_WEIGHTS`` or torch's cache of downloads."""
     return at_hand(FULL_FILE)
-
-
-def at_hand(name: str) -> Path | None:
-    r"""The weights file `name` in ``AOTLIB_WEIGHTS``, else in torch's cache of downloads, else None."""
-    found = weights_file(name)
-    return found or (cached_file(name) if cached_file(name).is_file() else None)
-
-
-def checked(file: Path) -> Path:
-    r"""`file`, once its SHA-256 is found to begin as its name says, ``<name>-<8 digits>.pth``."""
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if not digest.startswith(file.stem.rsplit("-", 1)[1]):
-        raise Unavailable(
-            f"{file} is damaged or another file: its SHA-256 is {digest[:8]}...; delete it and get it anew"
-        )
-    return file
-
-
-def downloaded(url: str) -> Path:
-    r"""The file at `url` in torch's cache of downloads."""
-    name = url.rsplit("/", 1)[1]
-    try:
-        cached_file(name).parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(
-            url, str(cached_file(name)), hash_prefix=name[:-4].rsplit("-", 1)[1], progress=False
-        )
-    except (OSError, RuntimeError) as error:  # no connection, or a file with another SHA-256
-        again = f"set {WEIGHTS_VARIABLE} to {name} or its folder, or try again"
-        raise Unavailable(f"{name} could not be downloaded ({error}); {again}") from error
-    return cached_file(name)
-
-
-def advice(name: str) -> str:
-    r"""What to do where the weights file `name` is missing."""
-    return f"set {WEIGHTS_VARIABLE} to {name} or its folder, or let it be downloaded (download=True, or --download)"
 
 
 def _lacking(partial: Path | None) -> str:

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from aotlib.choices import check_choice
-from aotlib.features import Unavailable
-from aotlib.inception import advice, at_hand, checked, downloaded
+from aotlib.weights_files import Unavailable, advice, at_hand, checked, downloaded
 
 BACKBONES = {  # what LPIPS calls a network: (what torchvision calls it, where its weights are)
     "alex": ("alexnet", models.AlexNet_Weights.IMAGENET1K_V1.url),

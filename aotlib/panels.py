@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aotlib import figures
 from aotlib.figures import COLUMN, PAGE
 from aotlib.masks import BUCKET_NAMES
 from aotlib.metrics import OF_SETS, about
@@ -57,16 +58,13 @@ def every_metric(summary: pd.DataFrame, metrics: Sequence[str], *, width: float 
     Taught in notebook 06.
     """
     n_columns = 1 if width <= COLUMN else min(3, len(metrics))
-    n_rows = -(-len(metrics) // n_columns)
-    fig, axes = plt.subplots(n_rows, n_columns, figsize=(width, HEIGHT * n_rows + 0.6), squeeze=False)
-    for ax, metric in zip(axes.flat, metrics, strict=False):
+    fig, axes = figures.panels(len(metrics), n_columns, width=width, height=HEIGHT)
+    for ax, metric in zip(axes, metrics, strict=True):
         bands(summary, metric, ax=ax)
-    for ax in axes.flat[len(metrics) :]:
-        ax.set_visible(False)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+    handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncol=2 if width <= COLUMN else 3)
     if note:
-        fig.supxlabel(note, x=0, ha="left", fontsize=6)
+        figures.note(fig, note)
     return fig
 
 
@@ -98,7 +96,7 @@ def ranking(summary: pd.DataFrame, metrics: Sequence[str], *, bucket: str = "all
         sns.despine(ax=ax)
     axes[0, 0].set_yticks(range(len(order)), order)
     if note:
-        fig.supxlabel(note, x=0, ha="left", fontsize=6)
+        figures.note(fig, note)
     return fig
 
 

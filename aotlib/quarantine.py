@@ -29,16 +29,18 @@ def add(path: Path, file: Path | TarMember, reason: str) -> None:
 
 def listed(path: Path) -> list[str]:
     r"""What is set aside and why, a line a file, however often it was met."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = {row[0]: row[1] for row in list(csv.reader(file))[1:]}
-    return [f"{name}: {reason}" for name, reason in rows.items()]
+    return [f"{name}: {reason}" for name, reason in dict(_rows(path)).items()]
 
 
-def _rows_about(path: Path, known: list[tuple], files: Iterable[Path | TarMember]) -> list[tuple[str, str]]:
+def _rows(path: Path) -> list[tuple[str, str]]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        rows = [tuple(row) for row in list(csv.reader(file))[1:]]
+        return [tuple(row) for row in list(csv.reader(file))[1:]]
+
+
+def _rows_about(path: Path, known: list[tuple], files: Iterable[Path | TarMember]) -> list[tuple[str, str]]:
+    rows = _rows(path)
     listed = {row[0] for row in rows} - {str(name) for name, _ in known}
     here = {name for file in files if (name := str(file)) in listed} if listed else set()
     return [row for row in dict.fromkeys(rows) if row[0] in here]

@@ -19,7 +19,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import math_to_image
 from PIL import Image
 
-from aotlib import profiles
+from aotlib import profiles, tables
 from aotlib.files import replacing
 from aotlib.records import write_json
 
@@ -176,7 +176,7 @@ def strong(cell: str) -> Markup:
     >>> strong("**34.4** [31.7, 39.2] <dB>")
     Markup('<b>34.4</b> [31.7, 39.2] &lt;dB&gt;')
     """
-    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", mistune.escape(cell)))
+    return Markup(tables.BOLD.sub(r"<b>\1</b>", mistune.escape(cell)))
 
 
 def _table_lines(path: Path) -> list[list[str]]:

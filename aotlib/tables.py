@@ -19,6 +19,7 @@ from aotlib.metrics import about
 MOST_DIGITS = 6  # after the point: pictures of 8 bits tell no more
 NUMBER = r"-?\d+(?:\.\d+)?"
 COUNTED = r"(?: \(n = \d+\))?(?: \(\+ \d+ exact\))?(?: \*)?"  # what may follow a mean
+BOLD = re.compile(r"\*\*(.+?)\*\*")
 MEAN = re.compile(  # a cell of `spread`
     rf"(?:\*\*)?{NUMBER}(?:\*\*)?(?: \[{NUMBER}, {NUMBER}\])?{COUNTED}|(?:infinite|undefined)(?: \(n = 0\))?"
 )
@@ -135,7 +136,7 @@ def latex(table: pd.DataFrame) -> str:
     sides = "".join("r" if wanted else "l" for wanted in _on_the_right(table))
     cells = table.map(lambda value: " ".join(_text(value).split())).rename(columns=lambda name: " ".join(name.split()))
     text = cells.to_latex(index=False, escape=True, column_format=sides).rstrip("\n")
-    text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
+    text = BOLD.sub(r"\\textbf{\1}", text)
     text = re.sub(r"[<>|\"]", lambda found: NOT_ESCAPED[found[0]], text)
     text = re.sub(r"(?m)(?:(?<=[ {\[])|^)-(?=\d)", "$-$", text)  # a hyphen is no minus
     text = re.sub(r"\b(\d+(?:\.\d+)?)e([+-]\d+)\b", lambda m: rf"{m[1]} $\cdot$ 10$^{{{int(m[2])}}}$", text)
@@ -159,7 +160,7 @@ def write(table: pd.DataFrame, out_dir: str | Path, name: str) -> Path:
         with replacing(Path(out_dir, f"{name}.{kind}")) as path:
             path.write_text(text + "\n", encoding="utf-8")
     plain = table.map(
-        lambda value: value.replace("**", "") if isinstance(value, str) and MEAN.fullmatch(value) else value
+        lambda value: BOLD.sub(r"\1", value) if isinstance(value, str) and MEAN.fullmatch(value) else value
     )
     with replacing(Path(out_dir, f"{name}.csv")) as path:
         plain.to_csv(path, index=False, lineterminator="\n")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -70,16 +69,13 @@ def draw_losses(log: pd.DataFrame, note: str) -> Figure:
     Taught in notebook 05.
     """
     shown = [name for name in log if name not in NO_LOSSES and not name.startswith("val_")]
-    n_rows = -(-len(shown) // 3)
-    fig, axes = plt.subplots(n_rows, 3, figsize=(figures.PAGE, 1.6 * n_rows + 0.2), squeeze=False)
-    for ax in axes.flat[len(shown) :]:
-        ax.set_visible(False)
-    for ax, name in zip(axes.flat, shown, strict=False):
+    fig, axes = figures.panels(len(shown), 3, height=1.6)
+    for ax, name in zip(axes, shown, strict=True):
         ax.plot(log.step, log[name])
         ax.set(title=LOSSES.get(name, name.replace("_", " ")), xlabel="step")
-    for ax in axes[:, 0]:
+    for ax in axes[::3]:
         ax.set_ylabel("loss")
-    fig.supxlabel(note, x=0, ha="left", fontsize=6)
+    figures.note(fig, note)
     return fig
 
 

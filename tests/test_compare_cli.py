@@ -104,6 +104,14 @@ def test_the_command_prints_and_writes_both_tables(two, tmp_path, monkeypatch, c
     assert "**" not in (tmp_path / "tables" / "psnr.csv").read_text()
 
 
+def test_differences_that_chance_explains_are_said_to_be_none(tmp_path, monkeypatch, capsys):
+    files = [judged(tmp_path / f"{n}.csv", f"m{n}", lambda *row: 30 + row[2], seed=n) for n in (1, 2)]
+    run(monkeypatch, *files)
+    text = capsys.readouterr().out
+    assert "differences: each method minus m1, on the same pictures; none is significant\n" in text
+    assert not re.search(r"\] \*", text)
+
+
 def test_the_usual_metrics_are_shown_as_far_as_all_have_them(tmp_path, monkeypatch, capsys):
     usual = ("l1", "hole_l1", "ssim", "psnr", "lpips")
     files = [judged(tmp_path / f"{n}.csv", f"m{n}", lambda i, *_: 1.0 + i, metrics=usual[:n]) for n in (5, 4)]
@@ -183,10 +191,7 @@ def test_names_are_names_and_numbers_are_as_they_were_written(tmp_path):
 @pytest.mark.parametrize(
     "change, told",
     [
-        (
-            lambda table: table.drop(columns=["bucket", "value"]),
-            "lacks the columns bucket, value: give what `aotlib ev",
-        ),
+        (lambda table: table.drop(columns=["bucket", "value"]), "lacks the columns bucket, value; give what `aotlib"),
         (lambda table: table.iloc[:0], "holds no row"),
         (lambda table: table.assign(data=["x", "y"] * 8), "holds several data sets (x, y): keep one"),
         (lambda table: table.assign(value="high"), "a value is no number: could not convert string to float: 'high'"),
@@ -199,9 +204,10 @@ def test_what_is_no_such_table_is_refused(two, change, told, monkeypatch, capsys
     assert told in text and "one.csv" in text
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\xff", b'{"name": "x",\n "n": 3}\n1,2,3,4,5\n'])
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\xff", b'{"name": "x",\n "n": 3}\n1,2,3,4,5\n', b"{}"])
 def test_a_file_of_another_kind_is_refused_by_name(two, content, monkeypatch, capsys):
     two[0].write_bytes(content)
-    assert re.search(r"one.csv (is no CSV table|lacks the columns)", refused(monkeypatch, capsys, *two))
+    text, wanted = refused(monkeypatch, capsys, *two), "; give what `aotlib evaluate --images FILE.csv` wrote"
+    assert re.search(rf"one.csv (is no CSV table|lacks the columns).*{wanted}", text, re.DOTALL)
     two[0].unlink()
-    assert "one.csv is no file" in refused(monkeypatch, capsys, *two)
+    assert f"one.csv is no file{wanted}" in refused(monkeypatch, capsys, *two)

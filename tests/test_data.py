@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 import aotlib.data
 import aotlib.sources
+from aotlib import quarantine
 from aotlib.data import (
     DATASETS,
     InpaintingDataset,
@@ -199,6 +200,7 @@ def test_a_file_that_breaks_while_decoding_is_replaced_by_the_next(folder, tmp_p
     header, *bad = rows(tmp_path / "bad.csv")
     assert {Path(path).name for path, _ in bad} == {"2.png", "4.png"} and all("truncated" in why for _, why in bad)
     assert len(bad) <= 2 * max(1, n_workers)  # once a process
+    assert sorted(quarantine.listed(tmp_path / "bad.csv")) == sorted({f"{path}: {why}" for path, why in bad})
     InpaintingDataset(folder, size=32, seed=0, quarantine=tmp_path / "bad.csv")  # as after a stop
     assert {tuple(row) for row in rows(tmp_path / "bad.csv")[1:]} == {tuple(row) for row in bad}
 

@@ -12,10 +12,10 @@ from PIL import Image
 from aotlib import distances, evaluate, manifest
 from aotlib.classical import CLASSICAL
 from aotlib.evaluate import Measures, judge, network_fill
-from aotlib.features import WEIGHTS_VARIABLE
 from aotlib.images import find_images
 from aotlib.masks import BUCKETS, load_masks
 from aotlib.model import Generator
+from aotlib.weights_files import WEIGHTS_VARIABLE
 
 QUIET = {"size": 64, "data": "noise", "report": lambda text: None}
 

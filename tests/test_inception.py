@@ -11,9 +11,9 @@ import torch
 from pytorch_fid import inception as theirs
 from torchvision.models import inception_v3
 
-from aotlib import evaluate, evaluate_cli, feature_cache, inception
+from aotlib import evaluate, evaluate_cli, feature_cache, inception, weights_files
 from aotlib.feature_cache import FeatureCache, Features, features_of
-from aotlib.features import WEIGHTS_VARIABLE, Unavailable
+from aotlib.weights_files import WEIGHTS_VARIABLE, Unavailable
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_without_a_connection_the_command_takes_what_is_at_hand(partial, tmp_pat
 
 def test_the_command_downloads_the_whole_network_though_a_part_is_at_hand(partial, tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(inception, "downloaded", asked.append)
+    monkeypatch.setattr(weights_files, "downloaded", asked.append)
     monkeypatch.setattr(evaluate, "Measures", lambda dims, **_: dims)
     assert evaluate_cli._measures(tmp_path / "c", True) == 2048 and asked == [theirs.FID_WEIGHTS_URL]
     assert evaluate_cli._measures(tmp_path / "c", False) == 768 and len(asked) == 1

@@ -1,5 +1,8 @@
 """Every formula of the losses against a few lines of NumPy, and the feature networks' sources."""
 
+import hashlib
+from urllib.error import URLError
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +24,7 @@ from aotlib.losses import (
     targets,
 )
 from aotlib.model import Discriminator
+from aotlib.weights_files import WEIGHTS_VARIABLE, Unavailable
 
 
 def rand(*shape, seed=0):
@@ -229,25 +233,51 @@ def test_a_feature_pass_stops_at_the_deepest_tap_asked_for():
 
 def test_weights_are_found_through_the_environment(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
-    monkeypatch.delenv(feature_module.WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
     assert load_features("auto").name == "random"
-    with pytest.raises(FileNotFoundError, match=feature_module.WEIGHTS_VARIABLE):
+    with pytest.raises(FileNotFoundError, match=WEIGHTS_VARIABLE):
         load_features("vgg19_conv3")
     state = {f"features.{k}": v for k, v in vgg_layers("relu3_4").state_dict().items()}
     torch.save(state | {"mean_activation": torch.ones(8)}, tmp_path / feature_module.CONV3_FILE)
     for given in (tmp_path, tmp_path / feature_module.CONV3_FILE):
-        monkeypatch.setenv(feature_module.WEIGHTS_VARIABLE, str(given))
+        monkeypatch.setenv(WEIGHTS_VARIABLE, str(given))
         network = load_features("auto")
         assert network.name == "vgg19_conv3" and network.style_taps == ("relu2_2", "relu3_4")
         assert torch.equal(network.layers[0].weight, state["features.0.weight"])
-    state = {f"features.{k}": v for k, v in vgg_layers("relu5_2").state_dict().items()}
-    torch.save(state, tmp_path / feature_module.full_name())
-    monkeypatch.setenv(feature_module.WEIGHTS_VARIABLE, str(tmp_path))
-    network = load_features("auto")
-    assert network.name == "vgg19" and network.style_taps == STYLE_TAPS
-    torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / feature_module.full_name())
-    with pytest.raises(ValueError, match="lacks 27 tensors"):
-        load_features("vgg19")
-    monkeypatch.setenv(feature_module.WEIGHTS_VARIABLE, str(tmp_path / "nowhere"))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load_features("auto")
+
+
+def kept(state, folder, monkeypatch):
+    """`state` as VGG19's whole file in `folder`, its name with the first digits of its SHA-256."""
+    torch.save(state, folder / "new.pth")
+    name = f"vgg19-{hashlib.sha256((folder / 'new.pth').read_bytes()).hexdigest()[:8]}.pth"
+    monkeypatch.setattr(feature_module, "FULL_FILE", name)
+    return (folder / "new.pth").rename(folder / name)
+
+
+def test_the_whole_network_is_taken_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
+    state = {f"features.{k}": v for k, v in vgg_layers("relu5_2").state_dict().items()}
+    file = kept(state, tmp_path, monkeypatch)
+    network = load_features("auto")
+    assert network.name == "vgg19" and network.style_taps == STYLE_TAPS
+    with file.open("ab") as opened:
+        opened.write(b" ")
+    with pytest.raises(Unavailable, match="is damaged or another file"):
+        load_features("vgg19")
+    kept({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match="lacks 27 tensors"):
+        load_features("vgg19")
+
+
+def test_a_machine_without_a_connection_says_what_to_do(tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise URLError("no connection")
+
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    with pytest.raises(Unavailable, match="vgg19-dcbb9e9d.pth could not be downloaded .*no connection.*set AOTLIB_W"):
+        load_features("vgg19")

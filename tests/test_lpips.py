@@ -12,7 +12,7 @@ import torchmetrics
 from torchvision import models
 
 from aotlib import lpips
-from aotlib.features import WEIGHTS_VARIABLE, Unavailable
+from aotlib.weights_files import WEIGHTS_VARIABLE, Unavailable
 
 TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}  # torchvision's numbers of the last ReLU of each block
 

@@ -462,7 +462,7 @@ def shown(toy, make_notebook):
         (folder / name).mkdir()
     for name, dpi in (("early", 300), ("late", 300), ('a <b> " c', 72)):
         Image.new("RGB", (1350, 300), "navy").save(folder / "figures" / f"{name}.png", dpi=(dpi, dpi))
-    table = "| a \\| b | n | why |\n|:--|--:|:--|\n| - | - | - |\n| x<y | 1 | R&D |\n"
+    table = "| a \\| b | n | why |\n|:--|--:|:--|\n| - | - | - |\n| x<y | 1 | **R&D** [1, 2] |\n"
     (folder / "tables" / "wide.md").write_text(table + "\n| another |\n|---|\n| 7 |\n")
     record = {"started": "2026-01-01", "seconds": 1.2, "device": "cpu", "features": None, "seed": 0, "data": None}
     records.write_json(folder / "record.json", record | {"commit": None, "dirty": None})
@@ -484,9 +484,10 @@ def test_the_report_reads_like_the_notebook(shown):
     head, *rows = re.findall(r"<tr>(.*)</tr>", text)[:3]
     assert head == '<th scope="col">a | b</th><th scope="col">n</th><th scope="col" class="text">why</th>'
     assert rows == [
-        '<td>-</td><td>-</td><td class="text">-</td>', '<td>x&lt;y</td><td>1</td><td class="text">R&amp;D</td>'
-    ]  # fmt: skip
-    assert ">another<" not in text
+        '<td>-</td><td>-</td><td class="text">-</td>',
+        '<td>x&lt;y</td><td>1</td><td class="text"><b>R&amp;D</b> [1, 2]</td>',
+    ]
+    assert ">another<" not in text and "**" not in text
 
 
 def test_the_report_is_html_that_needs_no_mending(shown):

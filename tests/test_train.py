@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from aotlib import launch
 from aotlib.checkpoint import load_state, save_state, state_files
 from aotlib.config import TrainConfig
 from aotlib.features import load_features
@@ -243,3 +244,13 @@ def test_a_named_data_set_is_not_taken_from_the_embedded_photographs():
 
     with pytest.raises(ValueError, match="embedded photographs, not places2"):
         dataset_files("places2", ROOT / "data" / "samples", "train")
+
+
+def test_a_run_says_at_its_start_what_it_will_do(tmp_path, monkeypatch):
+    monkeypatch.delenv("AOTLIB_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    about = TrainConfig(data="x", device="cpu", features="auto")
+    told = launch._begun(about)
+    assert told.startswith("1,000,000 steps of 8 crops of 512 px, 64 channels, cpu; feature network: random; a line")
+    assert "compare random features, and the paper's do not: --features vgg19 downloads them" in told
+    assert "\n" not in launch._begun(dataclasses.replace(about, features="random")), "warned of what was asked for"

@@ -204,8 +204,8 @@ tables.write(versus, f"{out_dir}/tables", "psnr_differences")
 versus[["method", "bucket", "difference", "low", "high", "p_holm", "significant"]].round(3)
 # %% [markdown]
 # A difference is *the other method minus* the one compared with, in dB; its interval leaves 0 out where it is significant
-# before the correction. In the committed notebook, with six photographs, no row is, however large the difference. And the guess? With made-up
-# PSNR of twelve photographs, and a second method that is half a dB better on each:
+# before the correction. In the committed notebook, with six photographs, no row is, however large the difference. And the
+# guess? With made-up PSNR of twelve photographs, and a second method that is half a dB better on each:
 # %% tags=["nbval-check-output"]
 easy = np.linspace(20, 32, 12)
 twins = pd.DataFrame({"one": easy, "two": easy + 0.5 + 0.1 * np.sin(np.arange(12))}).rename_axis("image").reset_index()
