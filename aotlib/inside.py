@@ -1,4 +1,4 @@
-r"""Where methods that copy copy from: from attention or from matched patches to arrows on a photograph.
+r"""Where methods that copy copy from, and what: attention or matched patches as arrows and as pixels of a photograph.
 
 Taught in notebook 07.
 """
@@ -12,6 +12,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from aotlib.baselines.attention import paste
 from aotlib.baselines.mnps import Match
 from aotlib.figures import show_holes, show_picture
 
@@ -64,6 +65,37 @@ def matched(match: Match, *, n: int = 12) -> list[Copy]:
     kept = match.source == 0
     centres = [(match.cell * (cells[kept] + 1.5)).tolist() for cells in (match.hole, match.known)]
     return evenly([Copy(tuple(to), tuple(source), 1.0) for to, source in zip(*centres, strict=True)], n)
+
+
+def copied(attention: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    r"""What the shares of an attention would make of pixels: the known ones, mixed block by block.
+
+    The networks mix features, not pixels; so this shows where they look, not what they paint.
+
+    Args:
+        attention: (L, h, w), shares of L = h w positions for each of h x w places, as in `strongest`.
+        image: (3, H, W), H and W the same multiple of h and w.
+        mask: (1, H, W), 1 = hole; what lies under it counts as 0.
+
+    Taught in notebook 07.
+    """
+    block = image.shape[-1] // attention.shape[-1]
+    return paste(attention[None], (image * (1 - mask))[None], block, patch=block)[0]
+
+
+def collage(match: Match, image: Tensor, mask: Tensor) -> Tensor:
+    r"""The picture (3, H, W) with the matched known patches in its hole, their mean where several overlap.
+
+    Patches of turned or scaled copies are left out, so that a part of the hole may stay at 0, grey. `image` and `mask`
+    have the size of the match's scale. Taught in notebook 07.
+    """
+    side, total, count = 3 * match.cell, torch.zeros_like(image), torch.zeros_like(mask)
+    kept = match.source == 0
+    corners = torch.cat([match.hole[kept], match.known[kept]], dim=1) * match.cell
+    for y, x, from_y, from_x in corners.tolist():
+        total[:, y : y + side, x : x + side] += image[:, from_y : from_y + side, from_x : from_x + side]
+        count[:, y : y + side, x : x + side] += 1
+    return image * (1 - mask) + total / count.clamp(min=1) * mask
 
 
 def evenly(items: list, n: int) -> list:

@@ -4,6 +4,7 @@ Taught in notebook 06.
 """
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -109,10 +110,11 @@ def price(summary: pd.DataFrame, costs: pd.DataFrame, metric: str, cost: str, *,
     Taught in notebook 07.
     """
     rows = summary[(summary.bucket == "all") & (summary.metric == metric)].merge(costs, on="method")
-    fig, ax = plt.subplots(figsize=(COLUMN * 1.4, 2.6))
-    ax.errorbar(rows[cost], rows["mean"], [rows["mean"] - rows.low, rows.high - rows["mean"]], fmt="ko", ms=3.5, lw=0.6)
-    for row in rows.itertuples():
-        ax.annotate(row.method, (getattr(row, cost), row.mean), xytext=(4, 2), textcoords="offset points", fontsize=6)
+    fig, ax = plt.subplots(figsize=(PAGE, 2.8))
+    for marker, (_, row) in zip(cycle(figures.MARKERS), rows.iterrows()):
+        off = [[row["mean"] - row.low], [row.high - row["mean"]]]
+        ax.errorbar(row[cost], row["mean"], off, fmt=marker, ms=6, lw=0.6, label=row.method)
+    fig.legend(loc="outside right upper")
     label, unit, _ = about(metric)
     ax.set(xscale="log", xlabel=xlabel, ylabel=f"{label} / {unit}" if unit else label)
     sns.despine(ax=ax)

@@ -33,6 +33,30 @@ def test_matches_of_turned_copies_have_no_arrow():
     assert [copy.source for copy in copies] == [(10.0, 14.0), (26.0, 30.0)]
 
 
+def test_pixels_are_mixed_in_the_shares_of_known_ones():
+    rng = torch.Generator().manual_seed(0)
+    image, mask = torch.rand(3, 8, 12, generator=rng) * 2 - 1, torch.zeros(1, 8, 12)
+    mask[:, :4, 4:9] = 1
+    attention = torch.rand(6, 2, 3, generator=rng).softmax(0)
+    blocks = [(image * (1 - mask))[:, r : r + 4, c : c + 4] for r in (0, 4) for c in (0, 4, 8)]
+    expected = torch.cat(
+        [torch.cat([sum(attention[k, r, c] * blocks[k] for k in range(6)) for c in range(3)], dim=2) for r in range(2)],
+        dim=1,
+    )
+    torch.testing.assert_close(inside.copied(attention, image, mask), expected)
+
+
+def test_a_collage_holds_the_mean_of_the_patches_that_overlap():
+    image, mask = torch.arange(32.0).expand(3, 32, 32).clone(), torch.zeros(1, 32, 32)
+    mask[:, 8:20, 8:20] = 1
+    cells = torch.tensor([[2, 2], [3, 2], [2, 3]])
+    match = Match((32, 32), "relu3_1", 4, cells, torch.tensor([[0, 5], [0, 0], [1, 1]]), torch.tensor([0, 0, 8]))
+    made = inside.collage(match, image, mask)
+    assert torch.equal(made[mask.expand(3, -1, -1) == 0], image[mask.expand(3, -1, -1) == 0])
+    torch.testing.assert_close(made[0, 8:12, 8:20], torch.arange(20.0, 32).expand(4, -1))  # under the first alone
+    torch.testing.assert_close(made[0, 12:20, 8:20], (torch.arange(20.0, 32) + torch.arange(12.0)).expand(8, -1) / 2)
+
+
 def test_an_empty_hole_has_no_arrows():
     assert inside.strongest(torch.rand(4, 2, 2), torch.zeros(1, 8, 8)) == []
 

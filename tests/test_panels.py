@@ -67,5 +67,8 @@ def test_ranking_has_the_best_on_top_and_intervals_as_lines(summary):
 def test_price_puts_each_method_at_its_cost(summary):
     costs = pd.DataFrame({"method": ["theirs", "ours"], "seconds": [0.1, 2.0]})
     ax = panels.price(summary, costs, "psnr", "seconds", xlabel="seconds").axes[0]
-    assert {text.get_text(): text.xy for text in ax.texts} == {"ours": (2.0, 25.0), "theirs": (0.1, 26.0)}
+    shown = zip(*ax.get_legend_handles_labels(), strict=True)
+    points = {label: (*bar.lines[0].get_xdata(), *bar.lines[0].get_ydata()) for bar, label in shown}
+    assert points == {"ours": (2.0, 25.0), "theirs": (0.1, 26.0)}
+    assert len({bar.lines[0].get_marker() for bar in ax.containers}) == 2, "not told apart in grey"
     assert ax.get_xscale() == "log"

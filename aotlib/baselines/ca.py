@@ -3,8 +3,8 @@ r"""CA, or DeepFill v1: a coarse guess, then a second network that copies known 
 Source: Yu et al., "Generative Image Inpainting with Contextual Attention" (CVPR 2018). Layers, padding and losses are
 those of the authors' released code; the hole is painted grey (0). Two things are generalised, because that code has one
 rectangle a batch: every sample has a mask of its own, of any shape, and `window` and `discount` say what the rectangle
-becomes. The networks are put together in `aotlib.baselines.deepfill_layers`.
-Taught in notebook 07.
+becomes. The code's option to train the coarse network alone first is left out. The networks are put together in
+`aotlib.baselines.deepfill_layers`. Taught in notebook 07.
 """
 
 from collections.abc import Sequence

@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 
 from aotlib import comparison, contest, evaluate, figures, gallery, inside, manifest, metrics, panels, runs, tables
-from aotlib.baselines.hifill import aggregate
+from aotlib.baselines.hifill import aggregate, aggregate_residual, residual
 from aotlib.classical import FLOORS
 from aotlib.data import dataset_files
 from aotlib.features import load_features
@@ -73,8 +73,8 @@ files = dataset_files(data, data_dir, split)
 drawn = contest.networks({path.stem: path for path in Path(weights_dir).glob("*.safetensors")}, device=device, features=network)
 
 
-def photograph(side):
-    return to_float(centred(torch.from_numpy(read_image(files[len(files) // 2])).permute(2, 0, 1), side))[None].to(device)
+def photograph(side, path):
+    return to_float(centred(torch.from_numpy(read_image(path)).permute(2, 0, 1), side))[None].to(device)
 
 
 def look(name, image, mask):
@@ -84,7 +84,7 @@ def look(name, image, mask):
     return found, z[0]
 
 
-x = photograph(drawn_size)
+x = photograph(drawn_size, files[len(files) // 2])
 m = boxes_to_mask([[side * drawn_size // 8 for side in box] for box in ((2, 3, 5, 5), (6, 1, 7, 4))], drawn_size)[None].to(device)
 # %% [markdown]
 # ### Context Encoder (2016): say what you see in one vector
@@ -111,16 +111,17 @@ plt.show()
 found, z = look("mnps", x, m)
 for number, (before, after) in enumerate(zip(found.before[0], found.after[0]), 1):
     print(f"scale {number}: energy {before:.3f} before, {after:.3f} after")
-fig, axes = plt.subplots(1, 3, figsize=(figures.PAGE, 2.3))
-content = composite(found.content, x, m)[0]
-figures.show_picture(axes[0], content).set_title("content: the Context Encoder's fill")
-inside.draw_copies(axes[1], x[0], m[0], inside.matched(found.matches[0][-1])).set_title("which patch stands for which")
-figures.show_picture(axes[2], z).set_title("after the search")
+fig, axes = plt.subplots(1, 4, figsize=(figures.PAGE, 2.0))
+content, match = composite(found.content, x, m)[0], found.matches[0][-1]
+figures.show_picture(axes[0], content).set_title("the fill to start from")
+inside.draw_copies(axes[1], x[0], m[0], inside.matched(match)).set_title("nearest patches")
+figures.show_picture(axes[2], inside.collage(match, x[0], m[0])).set_title("those, as pixels")
+figures.show_picture(axes[3], z).set_title("after the search")
 figures.save(fig, f"{out_dir}/figures", "mnps")
 plt.show()
 # %% [markdown]
 # Read it: the energy falls at every scale, by construction. Each arrow goes from a known patch to the patch of the hole that is
-# pulled towards it.
+# pulled towards it; the third picture is what the hole would be if the pull won.
 #
 # ### CA (2018): copying as a layer
 # Contextual attention makes the search a layer that learns along: for every place in the hole the similarity of its features to
@@ -132,14 +133,17 @@ plt.show()
 found, z = look("ca", x, m)
 shares = found.attention[0].sum(0)
 print(f"the shares of a place sum to {shares.min():.3f} ... {shares.max():.3f}")
-fig, axes = plt.subplots(1, 3, figsize=(figures.PAGE, 2.3))
+fig, axes = plt.subplots(1, 4, figsize=(figures.PAGE, 2.0))
 figures.show_picture(axes[0], composite(found.coarse, x, m)[0]).set_title("coarse fill")
 inside.draw_copies(axes[1], x[0], m[0], inside.strongest(found.attention[0], m[0])).set_title("largest shares")
-figures.show_picture(axes[2], z).set_title("fill")
+moved = inside.copied(found.attention[0], x[0], m[0])
+figures.show_picture(axes[2], composite(moved[None], x, m)[0]).set_title("pixels in these shares")
+figures.show_picture(axes[3], z).set_title("fill")
 figures.save(fig, f"{out_dir}/figures", "ca")
 plt.show()
 # %% [markdown]
-# Read it: each arrow starts at the known place with the largest share, and is thicker the larger that is.
+# Read it: each arrow starts at the known place with the largest share, and is thicker the larger that is. The third picture
+# mixes pixels in the shares in which the network mixes features: where it is smooth, many places have a part.
 #
 # ### PConv (2018): convolve only what is known
 # An ordinary convolution mixes known pixels with whatever stands in the hole. A *partial* one takes the mean over the known ones
@@ -164,15 +168,16 @@ plt.show()
 # in the next finer map, down to the finest. A picture is painted, and compared with the truth, at each level.
 # %%
 found, z = look("pen_net", x, m)
-fig, axes = plt.subplots(1, 5, figsize=(figures.PAGE, 1.7))
-for ax, picture in zip(axes, [*found.pyramid[2::-1]]):
-    figures.show_picture(ax, picture[0].clamp(-1, 1)).set_title(f"{picture.shape[-1]} px")
-inside.draw_copies(axes[3], x[0], m[0], inside.strongest(found.attention[1][0], m[0], n=8)).set_title("largest shares")
-figures.show_picture(axes[4], z).set_title("fill")
+levels = [attention[0] for attention in found.attention[::-1]]
+moved = [composite(inside.copied(level, x[0], m[0])[None], x, m)[0] for level in levels]
+painted = [torch.nn.functional.interpolate(picture, drawn_size)[0] for picture in found.pyramid[::-1]][: len(levels)]
+names = [f"{level.shape[-1]} x {level.shape[-1]} places" for level in levels]
+fig = figures.grid([[figures.show_holes(x, m)[0], *moved], [z, *painted]], ["input; fill", *names])
 figures.save(fig, f"{out_dir}/figures", "pen_net")
 plt.show()
 # %% [markdown]
-# Read it: from left to right, pictures painted at three levels, where the second finest copies from, and the fill.
+# Read it: above, the photograph's pixels in the shares of each level; below, what is painted there. The finer the level, the
+# smaller the blocks that are copied.
 #
 # ### EdgeConnect (2019): first lines, then colours
 # One network continues Canny's edges into the hole; a second one colours between them. Each is trained by itself.
@@ -194,38 +199,43 @@ plt.show()
 # **Guess**: where are gates more closed, in the hole or around it?
 # %%
 found, z = look("gated_conv", x, m)
-for number in (0, 2, 5, 9):
+for number in (0, 2, 4, 9):
     gate = found.gates[number]
     hole = torch.nn.functional.interpolate(m, gate.shape[-2:])
     print(f"layer {number + 1:2}: mean gate in the hole {gate[hole > 0].mean():.2f}, outside {gate[hole == 0].mean():.2f}")
-fig, axes = plt.subplots(1, 5, figsize=(figures.PAGE, 1.6))
-for ax, number in zip(axes, (0, 2, 5, 9)):
-    figures.show_map(ax, found.gates[number][0], label="", low=0, high=1).set_title(f"gate, layer {number + 1}")
-figures.show_picture(axes[4], z).set_title("fill")
+fig, axes = plt.subplots(1, 4, figsize=(figures.PAGE, 1.8))
+for ax, number in zip(axes, (0, 2, 4)):
+    figures.show_map(ax, found.gates[number][0], label="").set_title(f"gates, layer {number + 1}")
+figures.show_picture(axes[3], z).set_title("fill")
 figures.save(fig, f"{out_dir}/figures", "gated_conv")
 plt.show()
 # %% [markdown]
-# Read it: bright lets through. The hole's outline is in the first gates, without a rule that says so.
+# Read it: the mean of a layer's gates; bright lets through, each picture from its own least to its most. The hole's outline is
+# in them without a rule that says so, and so are the photograph's edges.
 #
 # ### HiFill (2020): copy the detail that enlarging lost
 # A network of fixed size fills a small copy of a large picture. Enlarged, the fill is blurred; but the detail that the *known*
 # part lost in the same way is known: the residual. The attention that filled the small picture now copies residuals,
 # $R_i = \sum_j a_{ij} R_j$, into the hole of the large one.
 # %%
-large, hole = photograph(4 * drawn_size), torch.nn.functional.interpolate(m, scale_factor=4)
+side, hole = 4 * drawn_size, torch.nn.functional.interpolate(m, scale_factor=4)
+large = max((photograph(side, path) for path in files[:20]), key=lambda picture: residual(picture, hole, 4).abs().mean())
 with torch.no_grad():
-    small = torch.nn.functional.avg_pool2d(large, 4)
-    plain = torch.nn.functional.interpolate(drawn["hifill"](small, m), scale_factor=4, mode="bilinear")
-    result = aggregate(large, hole, drawn["hifill"], side=drawn_size)
+    small = torch.nn.functional.avg_pool2d(large * (1 - hole), 4)
+    found = drawn["hifill"].outputs(small, m)
+plain = torch.nn.functional.interpolate(found.prediction, scale_factor=4, mode="bilinear")
+moved = aggregate_residual(found.attention, residual(large, hole, 4))
+result = aggregate(large, hole, drawn["hifill"], side=drawn_size)
 print("known pixels changed:", ((result != large) & (hole == 0)).sum().item())
-corner = (slice(None), slice(4 * drawn_size * 3 // 8 - 40, 4 * drawn_size * 3 // 8 + 120), slice(drawn_size - 40, drawn_size + 120))
-pictures = [figures.show_holes(large, hole)[0], composite(plain, large, hole)[0], result[0]]
-fig = figures.grid([[p[corner] for p in pictures]], [f"input, {4 * drawn_size} px (a corner)", "enlarged fill", "with residuals"])
+corner = (0, slice(None), slice(side * 3 // 8 - 40, side * 3 // 8 + 120), slice(side // 4 - 40, side // 4 + 120))
+pictures = [figures.show_holes(large, hole), composite(plain, large, hole), (moved * hole).clamp(-1, 1), result]
+columns = [f"a corner of {side} px", "enlarged fill", "copied residual", "both"]
+fig = figures.grid([[picture[corner] for picture in pictures]], columns)
 figures.save(fig, f"{out_dir}/figures", "hifill")
 plt.show()
 # %% [markdown]
-# Read it: the right one has grain where the middle one is blurred. Detail that is copied to a wrong place is a wrong detail: look
-# for repeated edges.
+# Read it: the enlarged fill is blurred; the copied residual (grey is 0) gives it grain. Detail that is copied to a wrong place is
+# a wrong detail: look for repeated edges. Of the first photographs, this is the one with the most detail.
 #
 # ### AOT-GAN (2022): many distances in one layer
 # No attention, no edges, no mask rule: each block looks at four distances at once, and a gate decides where to renew
