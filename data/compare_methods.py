@@ -8,8 +8,9 @@ all. First each method makes `--steps` steps, then as many as it makes in `--min
 which is measured beforehand, all methods in turn. A method that has stages is trained twice, for a stage's length is a
 share of the steps; the others go on. Stopped, the same command goes on where it was.
 
-`--out` gets, for both budgets, a table (summary_*.csv) and the differences to AOT-GAN (differences_*.csv); runs.json
-says how each run came about; weights/ has the generators after equal times, in half precision. `AOTLIB_WEIGHTS` leads
+`--out` gets, for both budgets, a table (summary_*.csv; of it PSNR as psnr_*.md) and the differences to AOT-GAN
+(differences_*.csv); runs.json says how each run came about; weights/ has the generators after equal times, in half
+precision, and a README.md about them. `AOTLIB_WEIGHTS` leads
 to the networks of losses and of the Fréchet distance.
 """
 
@@ -27,7 +28,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from aotlib import contest, manifest, profiles, records
+from aotlib import contest, manifest, profiles, records, tables
 from aotlib.classical import FLOORS
 from aotlib.comparison import compare
 from aotlib.config import STAGED, TrainConfig
@@ -36,12 +37,14 @@ from aotlib.features import load_features
 from aotlib.files import replacing
 from aotlib.hardware import pick_device
 from aotlib.images import common_folder, find_images
+from aotlib.intervals import ALL
 from aotlib.masks import load_masks
+from aotlib.methods import n_parameters
 from aotlib.selection import spread_evenly
 from aotlib.step import build, training_step
 from aotlib.train import train, training_batches
 from aotlib.trainlog import line
-from aotlib.weights import read_card, save_weights
+from aotlib.weights import load_generator, read_card, save_weights
 
 PLACES = ("data", "data_dir", "masks", "start_from")  # of the machine that trained
 PACE = 5  # steps of each method that are timed, after two that are not
@@ -182,10 +185,13 @@ def judged_by(options: argparse.Namespace, runs: dict[str, Path], budget: str, c
     measures = Measures(options.fid_dims, cache=options.out / "features.sqlite", device=device)
     verdict = judge(fills, plan, root, options.masks, size=one.size, measures=measures)
     versus = [compare(verdict.images, metric, to="AOT-GAN").assign(metric=metric) for metric in AGAINST]
-    tables = (verdict.summary.drop(columns="data"), pd.concat(versus))
-    for path, table in zip(paths, tables, strict=True):
+    found = (verdict.summary.drop(columns="data"), pd.concat(versus))
+    for path, table in zip(paths, found, strict=True):
         with replacing(path) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
+    with replacing(options.out / f"psnr_{budget}.md") as temporary:
+        shown = tables.spread(found[0].assign(data="")[lambda table: table.bucket != ALL], "psnr")
+        temporary.write_text(tables.markdown(shown) + "\n", encoding="utf-8")
     return len(files)
 
 
@@ -193,7 +199,7 @@ def write_account(options: argparse.Namespace, budgets: dict, seconds: dict, jud
     content = records.origin("auto") | {
         "threads": torch.get_num_threads(),
         "budgets": {"steps": options.steps, "minutes": options.minutes},
-        "trained_on": records.fingerprint(options.train),
+        "trained_on": records.fingerprint(options.train / "train"),
         "measured_on": {"photographs": judged, "data": records.fingerprint(options.photographs)},
         "masks": records.fingerprint(options.masks),
         "mnps": contest.PATCHES,
@@ -207,6 +213,40 @@ def write_account(options: argparse.Namespace, budgets: dict, seconds: dict, jud
             row = {"parameters": settings, "seconds_a_step": seconds[name], "card": card}
             content["runs"].setdefault(name, {})[budget] = row
     records.write_json(options.out / "runs.json", content)
+    write_card(options.out / "weights", content)
+
+
+CARD = """# Small generators of the compared methods
+
+To draw what each method does (notebook 7), not to fill photographs with. Half precision;
+`aotlib.weights.load_generator` reads them. Made by `data/compare_methods.py`; parameters, versions and device of
+every run are in `runs.json` beside the tables of the comparison.
+
+**Trained on** {files:,} photographs of research collections, which are for research use and not part of this
+project; no picture of theirs is shown in it. Crops of {size} px, feature network {features}, every method for
+{minutes:g} minutes on {device}; MNPS not at all: it searches from the context encoder's fill.
+
+{table}
+"""
+
+
+def write_card(folder: Path, content: dict) -> None:
+    r"""Beside the weights: what they are, and how long each network was trained."""
+    rows = []
+    for name, run in content["runs"].items():
+        network = load_generator(folder / f"{name}.safetensors")
+        one = run["time"]["parameters"]
+        row = {
+            "method": name,
+            "parameters": f"{n_parameters(network):,}",
+            "width": one["width"],
+            "lr": one["lr"],
+        }
+        rows.append(row | {"s a step": run["time"]["seconds_a_step"], "steps": one["steps"]})
+    told = {"size": one["size"], "features": run["time"]["card"]["features"], "device": content["device"]}
+    told |= {"minutes": content["budgets"]["minutes"], "files": content["trained_on"]["files"]}
+    with replacing(folder / "README.md") as temporary:
+        temporary.write_text(CARD.format(table=tables.markdown(pd.DataFrame(rows)), **told), encoding="utf-8")
 
 
 if __name__ == "__main__":
