@@ -1,6 +1,7 @@
 r"""Everything that decides a training run, in one typed place. Taught in notebook 05."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal, get_args, get_origin
 
 from aotlib.choices import check_choice
@@ -84,6 +85,12 @@ class TrainConfig:
         for name in ("mask_low", "mask_high", "crop_low", "lr_fall", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share from 0 to 1, got {getattr(self, name)}")
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, object]) -> "TrainConfig":
+        r"""The configuration that `parameters`, such as a notebook's, decide; others than its fields are left out."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in parameters.items() if name in known})
 
     def decides(self) -> dict:
         r"""The fields that decide the weights after a given number of steps; only these must agree on resume."""

@@ -3,7 +3,6 @@ r"""The compared methods side by side: the fills of finished runs, and what a fi
 Taught in notebook 07.
 """
 
-import dataclasses
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -14,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from aotlib import profiles
 from aotlib.baselines.mnps import MNPS
 from aotlib.config import TrainConfig
 from aotlib.evaluate import Fill, network_fill
 from aotlib.features import FeatureNet
-from aotlib.methods import METHODS, count_macs, n_parameters
+from aotlib.methods import METHODS, n_parameters
 from aotlib.padding import padded
 from aotlib.train import train
 from aotlib.weights import load_generator
@@ -34,12 +34,12 @@ def smallest(folder: str | Path, profile: str = "smoke") -> dict[str, str]:
 
     Taught in notebook 07.
     """
-    known, runs = {field.name for field in dataclasses.fields(TrainConfig)}, {}
+    runs = {}
     for name, job in profiles.plan(profile).items():
         if name.startswith("methods."):
             run = Path(folder, job.out_dir.name)
             if not (run / WEIGHTS).is_file():
-                train(TrainConfig(**{key: value for key, value in job.parameters.items() if key in known}), run)
+                train(TrainConfig.of(job.parameters), run)
             runs[name.removeprefix("methods.")] = str(run)
     return runs
 
@@ -104,7 +104,9 @@ def costs(found: Mapping[str, nn.Module], size: int, *, repetitions: int = 3) ->
         with torch.no_grad():
             peak = peak_bytes(call)
             row = {"method": METHODS[name].label, "parameters": n_parameters(network)}
-            row |= {"gmac": count_macs(network, size) / 1e9, "seconds": median_seconds(call, repetitions)}
+            with FlopCounterMode(display=False) as counter:
+                call()
+            row |= {"gmac": counter.get_total_flops() / 2e9, "seconds": median_seconds(call, repetitions)}
         rows.append(row | {"peak_mb": peak / 2**20})
     return pd.DataFrame(rows)
 

@@ -1,4 +1,4 @@
-r"""One training step of AOT-GAN: two networks, two losses, no gradient across.
+r"""One training step: of AOT-GAN here, two networks, two losses, no gradient across; of others by `aotlib.baselines`.
 
 Lean in what it computes, exact in what it returns: VGG19 sees photographs without gradient and stops at its deepest
 tap, the discriminator is frozen while it judges for the generator, and in its own pass sees photographs and composites
@@ -6,6 +6,7 @@ as one batch. Convolutions may run in bfloat16; losses, Gram matrices, the gate'
 are float32. Taught in notebook 05.
 """
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from aotlib.distributed import Group, any_of, shared
 from aotlib.features import FeatureNet
 from aotlib.hardware import LAYOUTS, autocast, compilation, compiled, pick_compile, pick_layout, pick_precision
 from aotlib.masks import composite
+from aotlib.methods import METHODS
 from aotlib.model import Discriminator, Generator
 
 
@@ -137,7 +139,7 @@ def training_step(state: State, batch: dict, features: FeatureNet, config: Train
 
     Taught in notebook 05.
     """
-    buffers = [buffer.clone() for buffer in state.discriminator.buffers()]  # spectral norms, which D's pass moves
+    undo = undoing(state, config)
     lr = config.lr_at(state.step)
     try:
         if config.method == "aot":
@@ -149,13 +151,34 @@ def training_step(state: State, batch: dict, features: FeatureNet, config: Train
         else:
             lr, values = rivals.play(state, batch, features, config, check_finite)
     except NotFinite:
-        for buffer, before in zip(state.discriminator.buffers(), buffers, strict=True):
-            buffer.copy_(before)
+        undo()
         raise
     set_rate(state.optimiser_g, lr)
     state.optimiser_g.step()
     state.average.update_parameters(state.generator)
     return values
+
+
+def undoing(state: State, config: TrainConfig) -> Callable[[], None]:
+    r"""What puts back all that a step changes before it is known to be finite.
+
+    Those are the networks' buffers (means of batch normalisation, spectral norms), and where a method updates its
+    critic several times a step, the critic and its Adam.
+    """
+    moved = [*state.generator.buffers(), *state.discriminator.buffers()]
+    several = config.method != "aot" and METHODS[config.method].critic_steps > 1
+    moved += list(state.discriminator.parameters()) if several else []
+    before = [tensor.detach().clone() for tensor in moved]
+    adam = copy.deepcopy(state.optimiser_d.state_dict()) if several and state.optimiser_d else None
+
+    @torch.no_grad()
+    def undo() -> None:
+        for tensor, value in zip(moved, before, strict=True):
+            tensor.copy_(value)
+        if adam:
+            state.optimiser_d.load_state_dict(adam)
+
+    return undo
 
 
 def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

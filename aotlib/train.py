@@ -1,4 +1,4 @@
-r"""Training AOT-GAN: the loop round the steps, which can be stopped anywhere and goes on exactly where it was.
+r"""Training AOT-GAN, or a compared method: the loop round the steps, which can be stopped anywhere and goes on exactly.
 
 Everything random in a run (initial weights, order, crops, flips, masks) is a function of the seed and the number of the
 sample, so that a run that was stopped ends bit for bit where an undisturbed one ends: on one CPU, with the same number

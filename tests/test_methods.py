@@ -1,5 +1,6 @@
 """Every compared method under one interface: counts of the papers, any size, and the same engine as AOT-GAN's."""
 
+import copy
 import dataclasses
 import json
 
@@ -7,9 +8,10 @@ import pytest
 import torch
 from conftest import ROOT
 from safetensors.torch import load_file
+from torch.utils._pytree import tree_flatten
 
 from aotlib import methods, padding
-from aotlib.baselines import training
+from aotlib.baselines import hifill, training
 from aotlib.config import STAGED, TrainConfig
 from aotlib.methods import METHODS
 from aotlib.step import NotFinite, build, training_step
@@ -31,8 +33,8 @@ def small(name, **changes):
     given = {
         "method": name, "data_dir": str(ROOT / "data" / "samples"), "size": 64, "width": WIDTH.get(name, 8),
         "n_blocks": 1,
-        "features": "random", "feature_width": 8, "batch": 2, "steps": 4, "log_every": 2, "sample_every": 4,
-        "save_every": 2, "workers": 0, "n_samples": 1, "lr": 1e-3, "compile": "off",
+        "features": "random", "feature_width": 8, "batch": 2, "steps": 4, "log_every": 1, "sample_every": 4,
+        "save_every": 1, "workers": 0, "n_samples": 1, "lr": 1e-3, "compile": "off",
     }  # fmt: skip
     return TrainConfig(**given | changes)
 
@@ -83,13 +85,23 @@ def test_any_size_is_filled_and_known_sizes_are_not_touched(name):
     assert odd.shape == (1, 3, 37, 50) and odd.isfinite().all()
 
 
+def until(row, last, seen):
+    """Ctrl-C while a line of the log is shown, before that step's state is saved."""
+    seen.append(row["step"])
+    if row["step"] == last:
+        raise KeyboardInterrupt
+
+
 @each
 def test_a_stopped_run_goes_on_bit_for_bit(name, tmp_path):
     train(small(name), tmp_path / "whole")
-    stopped = small(name, steps=4)
-    with pytest.raises(KeyboardInterrupt):
-        train(stopped, tmp_path / "parts", report=lambda row: (_ for _ in ()).throw(KeyboardInterrupt()))
-    train(stopped, tmp_path / "parts")
+    for first, last in ((1, 2), (2, 3), (3, 4)):  # before, at and after the borders of stages
+        seen = []
+        with pytest.raises(KeyboardInterrupt):
+            train(small(name), tmp_path / "parts", report=lambda row, last=last, seen=seen: until(row, last, seen))
+        assert seen == [first, last], "it began anew"
+        assert (tmp_path / "parts" / "state" / f"step_{last - 1:08d}.pt").is_file()
+    train(small(name), tmp_path / "parts")
     for kind in ("generator", "generator_ema", "discriminator"):
         paths = [tmp_path / run / f"{kind}.safetensors" for run in ("whole", "parts")]
         assert paths[0].exists() == paths[1].exists() == (kind != "discriminator" or name != "pconv")
@@ -125,12 +137,35 @@ def test_both_sides_learn_and_average_follows(name):
 def test_a_bad_picture_changes_no_weight_and_is_named(name):
     config, batch = small(name), batch_of()
     state = build(config, CPU)
-    before = [p.clone() for p in (*state.generator.parameters(), *state.discriminator.parameters())]
+    training_step(state, batch, None, config)
+    before = copy.deepcopy({part: module.state_dict() for part, module in state.parts().items()})
     batch["image"][0, 0, 0, 0] = float("nan")
     with pytest.raises(NotFinite, match="not finite in step 1"):
         training_step(state, batch, None, config)
-    after = [*state.generator.parameters(), *state.discriminator.parameters()]
-    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+    assert_same(before, state)
+
+
+def assert_same(before, state):
+    after = {part: module.state_dict() for part, module in state.parts().items()}
+    pairs = zip(tree_flatten(before)[0], tree_flatten(after)[0], strict=True)
+    assert all(torch.equal(*pair) if isinstance(pair[0], torch.Tensor) else pair[0] == pair[1] for pair in pairs)
+
+
+def test_a_critic_that_fails_in_its_second_turn_is_as_it_was(monkeypatch):
+    config = small("hifill")
+    state, turns, right = build(config, CPU), [], hifill.critic_loss
+
+    def wrong(*args, **kwargs):
+        parts = right(*args, **kwargs)
+        turns.append(1)
+        return {name: value * (float("nan") if len(turns) == 2 else 1) for name, value in parts.items()}
+
+    before = copy.deepcopy({part: module.state_dict() for part, module in state.parts().items()})
+    monkeypatch.setattr(hifill, "critic_loss", wrong)
+    with pytest.raises(NotFinite):
+        training_step(state, batch_of(), None, config)
+    assert len(turns) == 2
+    assert_same(before, state)
 
 
 def test_number_of_steps_decides_where_there_are_stages():

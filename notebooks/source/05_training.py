@@ -37,7 +37,6 @@ save_every = 20  # steps between two states on disk
 data_dir = "../data/samples"  # where the data set is
 out_dir = "../results/notebook/05_training"  # weights, log, state, figures and metrics.json go here
 # %%
-import dataclasses
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -55,8 +54,7 @@ from aotlib.trainlog import draw_losses, line, read_log
 from aotlib.validation import held_out
 
 figures.style(inline="jpeg")
-names = {field.name for field in dataclasses.fields(TrainConfig)}
-config = TrainConfig(**{name: value for name, value in globals().items() if name in names})
+config = TrainConfig.of(globals())
 # %% [markdown]
 # `TrainConfig` holds everything that decides a run. Its own defaults are the paper's where they are known; the
 # parameters above make it small. What differs here:

@@ -13,6 +13,7 @@ n_images = 4  # photographs in every bucket; the same ones in each
 seed = 0  # of the masks and of the bootstrap
 features = "random"  # network in which MNPS compares patches: auto, vgg19, vgg19_conv3 or random
 feature_width = 8  # channels of the random network's first layer
+patches = {"scales": 2, "iterations": 10}  # of MNPS; the paper makes hundreds of iterations at each of 3 scales
 fid_dims = 768  # Inception features of FID: 2048 as in papers, 768, 192 or 64 where only a part is at hand; 0: none
 download = False  # whether missing weights of the metrics' networks may be downloaded
 method_runs = {}  # folders of finished runs of notebook 5, by method; empty: the smallest ones are made
