@@ -21,7 +21,7 @@ HERE = Path(workflow.basedir)
 CODE = [path for path in (HERE / "aotlib").rglob("*.py") if path.stem not in FRAME]
 CODE = sorted(path.relative_to(HERE).as_posix() for path in CODE)
 TIMED = [name for name, job in JOBS.items() if "bench_dir" in job.parameters]  # nothing else is to compute meanwhile
-ALONE = [name for name in JOBS if name in TIMED or set(JOBS[name].parameters) & {"run_dir", "method_runs"}]
+ALONE = [name for name in JOBS if name in TIMED or any(JOBS[other].trains for other in JOBS[name].after)]
 RUNS = {JOBS[name].out_dir.name: name for name in reversed(JOBS) if JOBS[name].trains}  # by folder
 
 

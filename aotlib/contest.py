@@ -3,6 +3,7 @@ r"""The compared methods side by side: the fills of finished runs, and what a fi
 Taught in notebook 07.
 """
 
+import json
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -42,6 +43,34 @@ def smallest(folder: str | Path, profile: str = "smoke") -> dict[str, str]:
                 train(TrainConfig.of(job.parameters), run)
             runs[name.removeprefix("methods.")] = str(run)
     return runs
+
+
+def weights_in(folder: str | Path) -> dict[str, Path]:
+    r"""The weights files of a folder, by method.
+
+    Raises:
+        FileNotFoundError: when there is none.
+
+    Taught in notebook 07.
+    """
+    found = {path.stem: path for path in sorted(Path(folder).glob("*.safetensors"))}
+    if not found:
+        raise FileNotFoundError(f"no weights in {folder}; data/compare_methods.py makes them, as its head says")
+    return found
+
+
+def account_in(folder: str | Path) -> dict:
+    r"""How a comparison came about: the ``runs.json`` that data/compare_methods.py wrote beside its tables.
+
+    Raises:
+        FileNotFoundError: when there is none.
+
+    Taught in notebook 07.
+    """
+    path = Path(folder) / "runs.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path.name} in {folder}; data/compare_methods.py makes it, as its head says")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def networks(

@@ -110,11 +110,13 @@ def grid(
     rows: Sequence[Sequence[Tensor]],
     columns: Sequence[str] = ("input", "mask", "output", "truth"),
     captions: Sequence[Sequence[str]] | None = None,
+    note: str = "",
 ) -> Figure:
     """A figure of pictures: a title above each column and, under each picture, its caption (such as a metric).
 
     `rows` holds a list of pictures for each row: float tensors (3, H, W) in [-1, 1], or masks (1, H, W) in
-    [0, 1], drawn white where 1. `captions` has the same form; "" leaves a picture without one.
+    [0, 1], drawn white where 1. `captions` has the same form; "" leaves a picture without one. `note` is small print
+    at the foot, such as what was run.
 
     Taught in notebook 01.
     """
@@ -125,9 +127,9 @@ def grid(
     titles = [_wrap(title, cell) for title in columns]
     captions = [_wrap(text, cell) for texts in captions for text in texts]
     heights = [cell * row[0].shape[1] / row[0].shape[2] for row in rows]
-    above, below = _band(titles), _band(captions)
-    height = above + sum(heights) + len(rows) * below
-    places = {"left": 0, "right": 1, "top": 1 - above / height, "bottom": below / height}
+    above, below, foot = _band(titles), _band(captions), LINE if note else 0
+    height = above + sum(heights) + len(rows) * below + foot
+    places = {"left": 0, "right": 1, "top": 1 - above / height, "bottom": (below + foot) / height}
     places |= {"wspace": GAP / cell, "hspace": below / np.mean(heights), "height_ratios": heights}
     size = (width, height)
     fig, axes = plt.subplots(len(rows), len(columns), squeeze=False, figsize=size, gridspec_kw=places)
@@ -137,6 +139,7 @@ def grid(
         ax.set_xlabel(caption, labelpad=2)
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, pad=3)
+    fig.text(0, 0, note, fontsize=6, va="bottom")
     return fig
 
 

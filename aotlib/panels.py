@@ -101,11 +101,12 @@ def ranking(summary: pd.DataFrame, metrics: Sequence[str], *, bucket: str = "all
     return fig
 
 
-def price(summary: pd.DataFrame, costs: pd.DataFrame, metric: str, cost: str, *, xlabel: str) -> Figure:
+def price(summary: pd.DataFrame, costs: pd.DataFrame, metric: str, cost: str, *, xlabel: str, note: str = "") -> Figure:
     r"""What a method costs, on a logarithmic axis, against how good it is, with 95 % intervals; over all pictures.
 
     Args:
         costs: a row a method, with the column `cost` (`aotlib.contest.costs`).
+        note: small print below.
 
     Taught in notebook 07.
     """
@@ -116,6 +117,8 @@ def price(summary: pd.DataFrame, costs: pd.DataFrame, metric: str, cost: str, *,
         ax.errorbar(row[cost], row["mean"], off, fmt=marker, ms=6, lw=0.6, label=row.method)
     fig.legend(loc="outside right upper")
     label, unit, _ = about(metric)
+    if note:
+        figures.note(fig, note)
     ax.set(xscale="log", xlabel=xlabel, ylabel=f"{label} / {unit}" if unit else label)
     sns.despine(ax=ax)
     return fig

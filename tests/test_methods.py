@@ -10,7 +10,7 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from torch.utils._pytree import tree_flatten
 
-from aotlib import methods, padding
+from aotlib import methods, padding, profiles
 from aotlib.baselines import hifill, training
 from aotlib.config import STAGED, TrainConfig
 from aotlib.methods import METHODS
@@ -56,6 +56,14 @@ def test_entry_is_complete(name):
     if entry.module:
         assert {"lr", "beta1", "beta2", "batch", "size", "critic_steps", "lr_critic"} <= entry.module.SETTINGS.keys()
         assert entry.settings().keys() <= {field.name for field in dataclasses.fields(TrainConfig)}
+
+
+def test_the_papers_size_has_the_papers_optimisers():
+    jobs = profiles.plan("paper", ROOT)
+    for name in TRAINED:
+        given = jobs[f"methods.{name}"].parameters
+        papers = {key: value for key, value in METHODS[name].settings().items() if key in ("lr", "beta1", "beta2")}
+        assert {key: given[key] for key in papers} == papers and len(papers) == 3, name
 
 
 def test_config_knows_just_the_methods_that_are_trained():

@@ -22,7 +22,6 @@ compared_dir = "../results/reference/methods"  # tables of a longer comparison
 data_dir = "../data/samples"  # where the data set is
 out_dir = "../results/notebook/07_methods"  # figures, tables and metrics.json go here
 # %%
-import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -37,7 +36,7 @@ from aotlib.features import load_features
 from aotlib.hardware import pick_device
 from aotlib.images import centred, common_folder, read_image, to_float
 from aotlib.masks import BUCKET_NAMES, BUCKETS, boxes_to_mask, composite, load_masks
-from aotlib.methods import METHODS
+from aotlib.methods import METHODS, n_parameters
 from aotlib.selection import spread_evenly
 from aotlib.weights import read_card
 
@@ -67,11 +66,13 @@ for method in METHODS.values():
     print(f"{method.label} ({method.licence}): {method.weights}")
 # %% [markdown]
 # ## 7.2 On one photograph
-# The drawings use small versions of all networks, trained by `data/compare_methods.py` for equal times: eight minutes on one
-# CPU core each, a thousandth of what the papers spent. The ideas show; the quality is not the papers'.
+# The drawings use small versions of all networks, trained by `data/compare_methods.py` for equal times. The ideas show; the
+# quality is not the papers'.
 # %%
 files = dataset_files(data, data_dir, split)
-drawn = contest.networks({path.stem: path for path in Path(weights_dir).glob("*.safetensors")}, device=device, features=network)
+drawn = contest.networks(contest.weights_in(weights_dir), device=device, features=network, patches=patches)
+account = contest.account_in(compared_dir)
+print(f"weights: {account['budgets']['minutes']:g} minutes each, {account['device']}; MNPS searches in: {network.name}")
 
 
 def photograph(side, path):
@@ -104,8 +105,8 @@ plt.show()
 # Read it: the painting has the picture's layout and colours, even where nothing was missing, and no detail.
 #
 # ### MNPS (2017): then search for texture
-# The same fill is a start. Then its pixels are changed, by optimisation, until each patch of VGG19's features in the hole is
-# like the known patch it resembles most:
+# The same fill is a start. Then its pixels are changed, by optimisation, until each patch of features in the hole (of VGG19;
+# here of the network named above) is like the known patch it resembles most:
 # $$ \min_x E_{content}(x) + \alpha \sum_i \| \phi_i(x) - \phi_{nn(i)}(x) \|^2 + \beta\,\mathrm{TV}(x). $$
 # No weights are learnt for that; each picture takes its own search.
 # %%
@@ -190,8 +191,8 @@ fig = figures.grid([[figures.show_holes(x, m)[0], *maps, z]], columns)
 figures.save(fig, f"{out_dir}/figures", "edge_connect")
 plt.show()
 # %% [markdown]
-# Read it: dark is edge. A network that has seen a few thousand pictures only predicts few edges that it is sure of; where it predicts
-# none, the second network fills smoothly.
+# Read it: dark is edge. Where the first network predicts none that it is sure of, the second has nothing to go by, and fills
+# smoothly.
 #
 # ### GatedConv (2019): learn what to trust
 # PConv's rule says known or not. Here each layer has a second convolution, whose sigmoid says how much of each feature to let
@@ -251,11 +252,13 @@ if not method_runs:
     print("no finished runs: the smallest ones are made now, which learn next to nothing")
     method_runs = contest.smallest(f"{out_dir}/runs")
 weights = {name: Path(run, contest.WEIGHTS) for name, run in method_runs.items()}
-trained = contest.networks(weights, device=device, features=network)
+trained = contest.networks(weights, device=device, features=network, patches=patches)
 fills = contest.fills(trained) | FLOORS
 steps = {int(read_card(path)["step"]) for path in weights.values()}
 assert len(steps) == 1, f"different budgets: {steps}"
-budget = f"each after {steps.pop()} steps on the same crops"
+n_steps, sizes = steps.pop(), [n_parameters(one) for one in trained.values()]
+extent = f"{'small run: ' if n_steps < 100_000 else ''}{n_steps:,} steps each on the same crops"
+note = f"{extent}; {n_images} photographs a bucket, same holes; {min(sizes):,} to {max(sizes):,} parameters"
 files = spread_evenly(files, n_images)
 root, plan_masks = common_folder(files) or data_dir, load_masks(masks) if masks else []
 plan = manifest.make(files, size=size, masks=plan_masks, seed=seed, files_root=root)
@@ -283,12 +286,13 @@ table.fillna("")
 # %% [markdown]
 # Named is the better one of a pair where the difference is significant; an empty cell says that this run cannot tell.
 # %%
-fig = panels.ranking(summary, ["psnr", "ssim", "hole_l1"], note=f"{budget}; feature network: {network.name}; floors need no training")
+fig = panels.ranking(summary, ["psnr", "ssim", "hole_l1"], note=note)
 figures.save(fig, f"{out_dir}/figures", "ranking")
 plt.show()
 # %% [markdown]
-# Read it: dots are means over all holes, lines 95 % intervals over pictures, the best by PSNR on top. After so few steps the
-# floors, which need none, lead: that says what a small budget buys, not what the methods are worth.
+# Read it: dots are means over all holes, lines 95 % intervals over pictures, the best by PSNR on top. Mean colour, Telea,
+# Navier-Stokes and biharmonic need no training: a network below them has not yet learnt what they know. That says what a
+# budget buys, not what a method is worth.
 #
 # ## 7.4 What a fill costs
 # One picture, half of it hole, at the size of the drawings. *Peak* is the most memory that tensors took at a time, weights left
@@ -301,12 +305,12 @@ tables.write(costs, f"{out_dir}/tables", "costs")
 growth = costs.pivot(index="method", columns="px", values="gmac")
 growth["times"] = growth[drawn_size] / growth[drawn_size // 2]
 print(growth.round(3).to_string())
-fig = panels.price(summary, costs[costs.px == drawn_size], "psnr", "seconds", xlabel=f"seconds for {drawn_size} px")
+fig = panels.price(summary, costs[costs.px == drawn_size], "psnr", "seconds", xlabel=f"seconds for {drawn_size} px", note=note)
 figures.save(fig, f"{out_dir}/figures", "price")
 plt.show()
 # %% [markdown]
-# Read it: up and to the left is better. Convolutions cost four times as much on twice the side; what exceeds four is attention,
-# and the search of MNPS.
+# Read it: up and to the left is better. In the table before, *times* is what twice the side costs: four for convolutions, more with
+# attention and in the search of MNPS; once for a network that brings every picture to one size.
 #
 # ## 7.5 Look at it
 # The best, the median and the worst fill of AOT-GAN with 20 to 30 % hole, by the error in the hole, and what the others made of
@@ -324,7 +328,7 @@ for one in found:
     captions.append([one.place, *[f"{value:.1f} dB" for value in psnr], ""])
 short = {"EdgeConnect": "Edge- Connect", "GatedConv": "Gated- Conv"}  # as columns are narrow
 labels = [METHODS[name].label for name in trained]
-fig = figures.grid(pictures, ["input", *[short.get(label, label) for label in labels], "truth"], captions)
+fig = figures.grid(pictures, ["input", *[short.get(label, label) for label in labels], "truth"], captions, note)
 figures.save(fig, f"{out_dir}/figures", "filled")
 plt.show()
 # %% [markdown]
@@ -334,30 +338,36 @@ plt.show()
 # `data/compare_methods.py` trains them all on a folder of photographs with two budgets, the same number of steps and the same time,
 # and judges them on other photographs with mask files. What the suite's authors could run is committed, with its account:
 # %%
-account = json.loads(Path(compared_dir, "runs.json").read_text(encoding="utf-8"))
 steps, minutes = (account["budgets"][key] for key in ("steps", "minutes"))
-print(f"{account['device']}; {steps:,} steps, or {minutes:g} minutes each; {account['measured_on']['photographs']['time']} photographs")
-for name, run in account["runs"].items():
-    of_time = run["time"]
-    print(f"{name}: {of_time['parameters']['steps']:,} steps of {of_time['seconds_a_step']:.3f} s in {minutes:g} minutes")
-settings = of_time["parameters"]
-small_print = f"{account['device']}; {settings['size']} px; feature network in training: {of_time['card']['features']}"
+n_measured, mnps = account["measured_on"]["photographs"]["time"], account["mnps"]
+print(f"{account['device']}; {steps:,} steps, or about {minutes:g} minutes each; {n_measured} photographs")
+print(f"MNPS: {mnps['scales']} scales x {mnps['iterations']} iterations in {mnps['features']}")
+made = pd.DataFrame({
+    name: {"parameters": f"{run['time']['parameters_of_network']:,}", "learning rate": run["time"]["parameters"]["lr"],
+           "steps": run["time"]["parameters"]["steps"], "s a step": round(run["time"]["seconds_a_step"], 3),
+           "minutes": round(run["time"]["minutes"], 1)}
+    for name, run in account["runs"].items()
+}).T  # fmt: skip
+tables.write(made.rename_axis("method").reset_index(), f"{out_dir}/tables", "longer_runs")
+print(made.to_string())
+settings = next(iter(account["runs"].values()))["time"]["parameters"]
+small_print = f"{n_measured} photographs, {settings['size']} px; {account['device']}; features: {account['feature_network']}"
 longer = {budget: pd.read_csv(Path(compared_dir, f"summary_{budget}.csv")) for budget in ("steps", "time")}
 tables.write(tables.spread(longer["steps"].assign(data=""), "psnr"), f"{out_dir}/tables", "longer_steps_psnr")
 tables.write(tables.spread(longer["time"].assign(data=""), "psnr"), f"{out_dir}/tables", "longer_time_psnr")
 # %%
-fig = panels.ranking(longer["steps"], ["psnr", "ssim", "hole_l1"], note=f"each after {steps:,} steps; {small_print}")
+fig = panels.ranking(longer["steps"], ["psnr", "ssim", "hole_l1"], note=f"small run: {steps:,} steps each; {small_print}")
 figures.save(fig, f"{out_dir}/figures", "longer_steps")
 plt.show()
 # %% [markdown]
-# Read it: all have seen the same crops equally often; a step of some takes five times as long as of others.
+# Read it: all have seen the same crops equally often; how long a step takes differs, as the table says.
 # %%
-fig = panels.ranking(longer["time"], ["psnr", "ssim", "hole_l1"], note=f"each after {minutes:g} minutes; {small_print}")
+fig = panels.ranking(longer["time"], ["psnr", "ssim", "hole_l1"], note=f"small run: about {minutes:g} minutes each; {small_print}")
 figures.save(fig, f"{out_dir}/figures", "longer_time")
 plt.show()
 # %% [markdown]
-# Read it: an order of small networks after minutes. It holds for this budget, these holes and these photographs; independent
-# authors, with the methods' own weights, find orders that depend on how wide the holes are ([notebook 11](11_paper_tables.ipynb)).
+# Read it: an order of small networks for this budget, these holes and these photographs; independent authors, with the methods'
+# own weights, find orders that depend on how wide the holes are ([notebook 11](11_paper_tables.ipynb)).
 # %%
 by_method = summary[(summary.metric == "psnr") & (summary.bucket == "all")].set_index("method")["mean"]
 runs.finish(
