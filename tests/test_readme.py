@@ -61,3 +61,14 @@ def test_the_tests_can_be_run_as_the_readme_says():
 @pytest.mark.parametrize("notebook", sorted(p.name for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")))
 def test_every_notebook_is_on_the_map(notebook):
     assert f"(notebooks/{notebook})" in README
+
+
+def test_the_table_of_methods_is_that_of_the_comparison():
+    folder = ROOT / "results" / "reference" / "methods"
+    assert (folder / "psnr_time.md").read_text(encoding="utf-8").strip() in README
+    account = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    assert account["dirty"] is False and re.fullmatch("[0-9a-f]{40}", account["commit"])
+    assert f"{account['measured_on']['photographs']['time']} other photographs" in README
+    sizes = [run["time"]["parameters_of_network"] for run in account["runs"].values()]
+    assert f"{min(sizes):,} to {max(sizes):,} parameters" in README
+    assert f"about {account['budgets']['minutes']:g} minutes" in README
