@@ -22,7 +22,7 @@ GROUPS = {"method_runs": "methods"}  # parameters that name the folders of sever
 FOLDERS = ("data", "masks")  # parameters that may name a folder; those whose names end in _dir always do
 # What decides the weights besides the parameters: a run by other code gets another folder. A test holds this list
 # against the imports of train.py.
-TRAINING_CODE = ("blocks", "config", "data", "distributed", "features", "hardware", "images", "losses", "masks")
+TRAINING_CODE = ("blocks", "config", "data", "distributed", "features", "hardware", "images", "losses", "masks", "undo")
 TRAINING_CODE += ("colour", "model", "quarantine", "shards", "sources", "step", "strokes", "train", "weights_files")
 RIVALS_CODE = ("methods", "baselines/*")  # besides, for the compared methods
 

@@ -6,7 +6,6 @@ as one batch. Convolutions may run in bfloat16; losses, Gram matrices, the gate'
 are float32. Taught in notebook 05.
 """
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable
@@ -22,8 +21,8 @@ from aotlib.distributed import Group, any_of, shared
 from aotlib.features import FeatureNet
 from aotlib.hardware import LAYOUTS, autocast, compilation, compiled, pick_compile, pick_layout, pick_precision
 from aotlib.masks import composite
-from aotlib.methods import METHODS
 from aotlib.model import Discriminator, Generator
+from aotlib.undo import undoing
 
 
 class NotFinite(FloatingPointError):
@@ -157,28 +156,6 @@ def training_step(state: State, batch: dict, features: FeatureNet, config: Train
     state.optimiser_g.step()
     state.average.update_parameters(state.generator)
     return values
-
-
-def undoing(state: State, config: TrainConfig) -> Callable[[], None]:
-    r"""What puts back all that a step changes before it is known to be finite.
-
-    Those are the networks' buffers (means of batch normalisation, spectral norms), and where a method updates its
-    critic several times a step, the critic and its Adam.
-    """
-    moved = [*state.generator.buffers(), *state.discriminator.buffers()]
-    several = config.method != "aot" and METHODS[config.method].critic_steps > 1
-    moved += list(state.discriminator.parameters()) if several else []
-    before = [tensor.detach().clone() for tensor in moved]
-    adam = copy.deepcopy(state.optimiser_d.state_dict()) if several and state.optimiser_d else None
-
-    @torch.no_grad()
-    def undo() -> None:
-        for tensor, value in zip(moved, before, strict=True):
-            tensor.copy_(value)
-        if adam:
-            state.optimiser_d.load_state_dict(adam)
-
-    return undo
 
 
 def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
