@@ -85,17 +85,16 @@ def _measures(cache: Path, download: bool) -> "Measures":
     """With the deepest features whose weights are at hand or can be fetched; where there are none, it says why."""
     from aotlib import inception, weights_files
     from aotlib.evaluate import Measures
-    from aotlib.weights_files import Unavailable
 
     try:
         dims = inception.most_dims()
-    except Unavailable:
+    except weights_files.Unavailable:
         dims = 2048 if download else 768
     if download and dims < 2048:
         try:
             weights_files.downloaded(inception.FULL_URL)
             dims = 2048
-        except Unavailable as reason:
+        except weights_files.Unavailable as reason:
             print(f"{reason}\nThe {dims} features that are at hand are taken: FID-{dims}\n", file=sys.stderr)
     return Measures(dims, download=download, cache=cache)
 

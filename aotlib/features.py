@@ -11,7 +11,6 @@ r"""Frozen feature networks for the perceptual and style losses, and where their
 Taught in notebook 04.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -20,10 +19,11 @@ from torchvision.models import VGG19_Weights
 
 from aotlib.choices import check_choice
 from aotlib.hardware import full_precision
-from aotlib.weights_files import WEIGHTS_VARIABLE, at_hand, checked, downloaded, weights_file
+from aotlib.weights_files import WEIGHTS_VARIABLE, Unavailable, at_hand, downloaded, loaded, name_of, weights_file
 
 CHOICES = ("auto", "vgg19", "vgg19_conv3", "random")
-FULL_FILE = VGG19_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]
+FULL_URL = VGG19_Weights.IMAGENET1K_V1.url
+FULL_FILE = name_of(FULL_URL)
 CONV3_FILE = "vgg19_caffe_conv1_1-conv3_4_norm1.pth"
 # position of each ReLU in torchvision's vgg19().features
 TAPS = {"relu1_1": 1, "relu2_1": 6, "relu2_2": 8, "relu3_1": 11, "relu3_4": 17}
@@ -74,15 +74,18 @@ def load_features(name: str = "auto", *, seed: int = 0, width: int = 64) -> Feat
 
     Raises:
         ValueError: for an unknown name, or a file that does not hold the weights asked for.
-        FileNotFoundError: when ``vgg19_conv3`` is asked for and `AOTLIB_WEIGHTS` does not lead to it.
-        Unavailable: when ``vgg19`` is neither at hand nor can be downloaded, or its file is damaged.
+        FileNotFoundError: when `AOTLIB_WEIGHTS` leads nowhere.
+        Unavailable: when the file that is asked for is not at hand and cannot be downloaded, or is damaged.
 
     Taught in notebook 04.
     """
     kind = chosen(name)
     if kind == "random":
         return random_features(seed, width)
-    return vgg19_features() if kind == "vgg19" else conv3_features()
+    try:
+        return vgg19_features() if kind == "vgg19" else conv3_features()
+    except Unavailable as error:
+        raise Unavailable(f"{error}; features='random' needs no file") from error
 
 
 def chosen(name: str) -> str:
@@ -95,18 +98,14 @@ def chosen(name: str) -> str:
 
 
 def vgg19_features() -> FeatureNet:
-    file = checked(at_hand(FULL_FILE) or downloaded(VGG19_Weights.IMAGENET1K_V1.url))
-    state = torch.load(file, map_location="cpu", weights_only=True)
+    state = loaded(at_hand(FULL_FILE) or downloaded(FULL_URL))
     return FeatureNet(with_weights(vgg_layers("relu5_2"), state), "vgg19")
 
 
 def conv3_features() -> FeatureNet:
     file = weights_file(CONV3_FILE)
     if file is None:
-        raise FileNotFoundError(
-            f"vgg19_conv3 needs the file {CONV3_FILE}; set {WEIGHTS_VARIABLE} to it or to its folder "
-            f"(now {os.environ.get(WEIGHTS_VARIABLE)!r}), or use features='random'"
-        )
+        raise Unavailable(f"{CONV3_FILE} is not here; set {WEIGHTS_VARIABLE} to it or to its folder")
     state = torch.load(file, map_location="cpu", weights_only=True)
     return FeatureNet(with_weights(vgg_layers("relu3_4"), state), "vgg19_conv3")
 

@@ -16,10 +16,10 @@ from pytorch_fid import inception
 from torch import Tensor
 from torchvision.models import inception_v3
 
-from aotlib.weights_files import Unavailable, advice, at_hand, checked, downloaded, weights_file
+from aotlib.weights_files import Unavailable, advice, at_hand, downloaded, loaded, name_of, weights_file
 
 FULL_URL = inception.FID_WEIGHTS_URL
-FULL_FILE = FULL_URL.rsplit("/", 1)[1]
+FULL_FILE = name_of(FULL_URL)
 PARTIAL_FILE = "fid_inception_2015-12-05_upto_Mixed_7a_fp16.pth"  # layers up to Mixed_7a: enough for 768 dimensions
 LATER_LAYERS = ("Mixed_7b.", "Mixed_7c.", "fc.")  # that it lacks
 BLOCKS = inception.InceptionV3.BLOCK_INDEX_BY_DIM  # features by layer: 64, 192, 768, 2048
@@ -46,7 +46,7 @@ def load_inception(dims: int, download: bool = False) -> torch.nn.Module:
     if full is None and download and (partial is None or dims > 768):
         full = downloaded(FULL_URL)
     if full is not None:
-        state = torch.load(checked(full), map_location="cpu", weights_only=True)
+        state = loaded(full)
     elif partial is not None and dims <= 768:
         state = _completed(partial)
     else:

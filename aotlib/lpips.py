@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from aotlib.choices import check_choice
-from aotlib.weights_files import Unavailable, advice, at_hand, checked, downloaded
+from aotlib.weights_files import Unavailable, advice, at_hand, downloaded, loaded, name_of
 
 BACKBONES = {  # what LPIPS calls a network: (what torchvision calls it, where its weights are)
     "alex": ("alexnet", models.AlexNet_Weights.IMAGENET1K_V1.url),
@@ -51,12 +51,11 @@ def load_lpips(net: str = "alex", download: bool = False, *, device: str | torch
     Taught in notebook 06.
     """
     name, url = BACKBONES[check_choice("net", net, BACKBONES)]
-    file_name = url.rsplit("/", 1)[1]
+    file_name = name_of(url)
     file = at_hand(file_name)
     if file is None and not download:
         raise Unavailable(f"{file_name} is not here; {advice(file_name)}")
-    state = torch.load(checked(file or downloaded(url)), map_location="cpu", weights_only=True)
-    network = _network(net, _backbone(name, state)).to(device)
+    network = _network(net, _backbone(name, loaded(file or downloaded(url)))).to(device)
 
     @torch.inference_mode()
     def distance(result_u8: Tensor, truth_u8: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 WEIGHTS_VARIABLE = "AOTLIB_WEIGHTS"
 
@@ -19,6 +20,15 @@ class Unavailable(RuntimeError):
 
     Taught in notebook 06.
     """
+
+
+def name_of(url: str) -> str:
+    r"""The name of the file at `url`.
+
+    >>> name_of("https://a.org/weights/vgg19-dcbb9e9d.pth")
+    'vgg19-dcbb9e9d.pth'
+    """
+    return url.rsplit("/", 1)[1]
 
 
 def cached_file(file_name: str) -> Path:
@@ -43,20 +53,20 @@ def at_hand(name: str) -> Path | None:
     return found or (cached_file(name) if cached_file(name).is_file() else None)
 
 
-def checked(file: Path) -> Path:
-    r"""`file`, once its SHA-256 is found to begin as its name says, ``<name>-<8 digits>.pth``."""
+def loaded(file: Path) -> dict[str, Tensor]:
+    r"""The tensors in `file`, once its SHA-256 is found to begin as its name says, ``<name>-<8 digits>.pth``."""
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     if not digest.startswith(file.stem.rsplit("-", 1)[1]):
         raise Unavailable(
             f"{file} is damaged or another file: its SHA-256 is {digest[:8]}...; delete it and get it anew"
         )
-    return file
+    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def downloaded(url: str) -> Path:
     r"""The file at `url` in torch's cache of downloads."""
-    name = url.rsplit("/", 1)[1]
+    name = name_of(url)
     try:
         cached_file(name).parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(

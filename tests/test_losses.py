@@ -235,7 +235,7 @@ def test_weights_are_found_through_the_environment(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
     monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
     assert load_features("auto").name == "random"
-    with pytest.raises(FileNotFoundError, match=WEIGHTS_VARIABLE):
+    with pytest.raises(Unavailable, match=f"conv3_4_norm1.pth is not here; set {WEIGHTS_VARIABLE} .*features='random'"):
         load_features("vgg19_conv3")
     state = {f"features.{k}": v for k, v in vgg_layers("relu3_4").state_dict().items()}
     torch.save(state | {"mean_activation": torch.ones(8)}, tmp_path / feature_module.CONV3_FILE)
@@ -279,5 +279,7 @@ def test_a_machine_without_a_connection_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
-    with pytest.raises(Unavailable, match="vgg19-dcbb9e9d.pth could not be downloaded .*no connection.*set AOTLIB_W"):
+    with pytest.raises(
+        Unavailable, match="vgg19-dcbb9e9d.pth could not be downloaded .*no connection.*set AOTLIB_W.*'random'"
+    ):
         load_features("vgg19")

@@ -227,9 +227,9 @@ else:
 # %% [markdown]
 # ## 12.6 What judging costs
 # The tables of the paper rest on 36,500 pictures a method. They are read, filled and scored one at a time; what grows with
-# their number is a row of scores each (and with a Fréchet distance 16 KB of features). `python -m aotlib.bench.evaluation FOLDER` judges 100 and 1,000 pictures, each count in
-# a process of its own, and times the Fréchet distance of 2,048 dimensions both ways: through eigenvalues, as here, and
-# through the square root of a matrix, as FID is usually written.
+# their number is a row of scores each, and with a Fréchet distance 2,048 features. `python -m aotlib.bench.evaluation FOLDER`
+# judges 100 and 1,000 pictures without that distance, each count in a process of its own, and times the distance alone both
+# ways: through eigenvalues, as here, and through the square root of a matrix, as FID is usually written.
 #
 # **Guess**: ten times as many pictures need how much more memory?
 # %%
