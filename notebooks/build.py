@@ -23,7 +23,7 @@ from aotlib.runs import private_kernel
 
 HERE = Path(__file__).resolve().parent
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-MAX_BYTES, MAX_LINES = 450_000, 25
+MAX_BYTES, MAX_LINES = 750_000, 25
 CHECKED = "nbval-check-output"
 # Folders that exist on one machine only, wherever they turn up in an output.
 PLACES = [

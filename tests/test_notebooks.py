@@ -118,7 +118,7 @@ def executed(text):
 
 def test_a_good_notebook_has_no_fault():
     assert build.faults(executed(TOY)) == []
-    assert build.faults(executed(TOY), size=450_001) == ["450 KB, more than 450"]
+    assert build.faults(executed(TOY), size=750_001) == ["750 KB, more than 750"]
 
 
 @pytest.mark.parametrize(
