@@ -179,7 +179,7 @@ figures.save(fig, f"{out_dir}/figures", "pen_net")
 plt.show()
 # %% [markdown]
 # Read it: above, the photograph's pixels in the shares of each level; below, what is painted there. The finer the level, the
-# smaller the blocks that are copied.
+# smaller the blocks that are copied. At the coarsest no place may be wholly known: then there is nothing to copy, and it is grey.
 #
 # ### EdgeConnect (2019): first lines, then colours
 # One network continues Canny's edges into the hole; a second one colours between them. Each is trained by itself.
@@ -191,8 +191,8 @@ fig = figures.grid([[figures.show_holes(x, m)[0], *maps, z]], columns)
 figures.save(fig, f"{out_dir}/figures", "edge_connect")
 plt.show()
 # %% [markdown]
-# Read it: dark is edge. Where the first network predicts none that it is sure of, the second has nothing to go by, and fills
-# smoothly.
+# Read it: dark is edge. After minutes of training the first network knows how dense edges are and hardly where they run: it gives
+# on a pattern, and the second colours along with that. What it colours is the first's to get right.
 #
 # ### GatedConv (2019): learn what to trust
 # PConv's rule says known or not. Here each layer has a second convolution, whose sigmoid says how much of each feature to let
@@ -220,15 +220,16 @@ plt.show()
 # part lost in the same way is known: the residual. The attention that filled the small picture now copies residuals,
 # $R_i = \sum_j a_{ij} R_j$, into the hole of the large one.
 # %%
-side, hole = 4 * drawn_size, torch.nn.functional.interpolate(m, scale_factor=4)
-large = max((photograph(side, path) for path in files[:20]), key=lambda picture: residual(picture, hole, 4).abs().mean())
+side, core = 4 * drawn_size, next(iter(account["runs"].values()))["time"]["parameters"]["size"]  # what it learnt from
+factor, hole = side // core, torch.nn.functional.interpolate(m, side)
+large = max((photograph(side, path) for path in files[:20]), key=lambda picture: residual(picture, hole, factor).abs().mean())
 with torch.no_grad():
-    small = torch.nn.functional.avg_pool2d(large * (1 - hole), 4)
-    found = drawn["hifill"].outputs(small, m)
-plain = torch.nn.functional.interpolate(found.prediction, scale_factor=4, mode="bilinear")
-moved = aggregate_residual(found.attention, residual(large, hole, 4))
-result = aggregate(large, hole, drawn["hifill"], side=drawn_size)
-print("known pixels changed:", ((result != large) & (hole == 0)).sum().item())
+    small = torch.nn.functional.avg_pool2d(large * (1 - hole), factor)
+    found = drawn["hifill"].outputs(small, torch.nn.functional.interpolate(m, core))
+plain = torch.nn.functional.interpolate(found.prediction, scale_factor=factor, mode="bilinear")
+moved = aggregate_residual(found.attention, residual(large, hole, factor))
+result = aggregate(large, hole, drawn["hifill"], side=core)
+print(f"{core} px -> {side} px; known pixels changed: {((result != large) & (hole == 0)).sum().item()}")
 corner = (0, slice(None), slice(side * 3 // 8 - 40, side * 3 // 8 + 120), slice(side // 4 - 40, side // 4 + 120))
 pictures = [figures.show_holes(large, hole), composite(plain, large, hole), (moved * hole).clamp(-1, 1), result]
 columns = [f"a corner of {side} px", "enlarged fill", "copied residual", "both"]
