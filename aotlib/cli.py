@@ -4,6 +4,7 @@ Only the command that needs torch imports it, so that help and mistakes are answ
 """
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -151,8 +152,24 @@ def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], run_dir: Path | None =
     launch.run(config, run_dir)
 
 
+def as_published(arguments: list[str]) -> TrainConfig:
+    """What `train` counts from: the settings of the paper whose method its arguments name; AOT-GAN's where they do not.
+
+    >>> as_published(["train", "--method", "ca", "--width", "8"]).beta1
+    0.5
+    """
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    name = next((value for word, value in zip(words, words[1:], strict=False) if word == "--method"), "aot")
+    if arguments[:1] != ["train"] or name == "aot":
+        return TrainConfig()
+    from aotlib.methods import METHODS
+
+    return TrainConfig(method=name, **METHODS[name].settings()) if name in METHODS else TrainConfig()
+
+
 def main() -> None:
-    commands = {"data": data, "train": train, "notebook": notebook, "reproduce": reproduce, "report": report}
+    commands = {"data": data, "notebook": notebook, "reproduce": reproduce, "report": report}
+    commands["train"] = functools.partial(train, config=as_published(sys.argv[1:]))
     commands["bench"] = bench.command
     commands["shards"] = convert.shards
     commands["cases"], commands["evaluate"] = cases_cli.cases, evaluate_cli.evaluate

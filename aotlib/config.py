@@ -2,6 +2,7 @@ r"""Everything that decides a training run, in one typed place. Taught in notebo
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from aotlib.choices import check_choice
@@ -65,7 +66,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rates", tuple(self.rates))  # a notebook's parameters hold lists
-        object.__setattr__(self, "data_dir", self.data_dir or f"data/{self.data}")
+        object.__setattr__(self, "data_dir", self.data_dir or str(Path("data", self.data)))
         for field in dataclasses.fields(self):
             if get_origin(field.type) is Literal:
                 check_choice(field.name, getattr(self, field.name), get_args(field.type))

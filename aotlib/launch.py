@@ -161,12 +161,20 @@ def run(config: TrainConfig, run_dir: Path | None = None) -> None:
 def _begun(config: TrainConfig) -> str:
     from aotlib.features import chosen
     from aotlib.hardware import pick_device
+    from aotlib.methods import METHODS
 
-    network = chosen(config.features)
-    told = f"{config.steps:,} steps of {config.batch} crops of {config.size} px, {config.width} channels, "
-    told += f"{pick_device(config.device)}; feature network: {network}; a line every {config.log_every} steps"
+    method, network = METHODS[config.method], chosen(config.features)
+    told = (
+        f"{method.label}: {config.steps:,} steps of {config.batch} crops of {config.size} px, {config.width} channels, "
+    )
+    told += f"lr {config.lr:g}, {pick_device(config.device)}; a line every {config.log_every} steps"
+    if unused := method.unused(config):
+        told += f"\nnot used, as {method.label} has none of it: {', '.join(unused)}"
+    if not method.uses_features:
+        return told
+    told += f"\nfeature network of the losses: {network}"
     if network == "random" and config.features == "auto":
-        told += "\nno VGG19 weights are here, so the feature losses compare random features, and the paper's do not: "
+        told += "; no VGG19 weights are here, so the losses compare random features, and the paper's do not: "
         told += "--features vgg19 downloads them, AOTLIB_WEIGHTS names a file or folder that has them"
     return told
 

@@ -32,6 +32,8 @@ AOT = {
     "weights": "The authors link to G*.pt files; `Generator.from_released` reads them, every tensor in its place.",
 }
 
+AOT_ONLY = ("recipe", "design", "n_blocks", "rates", "init", "weight_adv", "weight_rec", "weight_per", "weight_sty")
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -111,9 +113,29 @@ class Method:
         return int(self.module.SETTINGS["critic_steps"])
 
     def settings(self) -> dict[str, float]:
-        r"""The paper's optimiser as fields of `TrainConfig`, as far as it is known."""
+        r"""The paper's width, crops and optimiser as fields of `TrainConfig`, as far as they are known.
+
+        >>> METHODS["ca"].settings()
+        {'width': 32, 'lr': 0.0001, 'beta1': 0.5, 'beta2': 0.9, 'batch': 16, 'size': 256}
+        """
+        if self.module is None:
+            return {}
         known = {field.name for field in dataclasses.fields(TrainConfig)}
-        return {key: value for key, value in (self.module.SETTINGS if self.module else {}).items() if key in known}
+        found = {"width": inspect.signature(self.network).parameters["width"].default} | self.module.SETTINGS
+        return {key: value for key, value in found.items() if key in known}
+
+    @property
+    def uses_features(self) -> bool:
+        r"""Whether the losses look at a feature network."""
+        return self.module is None or any(name.startswith(("style", "perceptual")) for name in self.module.WEIGHTS)
+
+    def unused(self, config: TrainConfig) -> list[str]:
+        r"""AOT-GAN's own options in `config` that are not at their defaults, though this method has none of them.
+
+        >>> METHODS["ca"].unused(TrainConfig(method="ca", design="patchgan", lr=0.1))
+        ['design']
+        """
+        return [key for key in AOT_ONLY if self.module and getattr(config, key) != getattr(TrainConfig(), key)]
 
 
 def n_parameters(network: nn.Module) -> int:

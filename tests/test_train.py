@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from aotlib import launch
+from aotlib import cli, launch
 from aotlib.checkpoint import load_state, save_state, state_files
 from aotlib.config import TrainConfig
 from aotlib.features import load_features
@@ -220,7 +220,7 @@ def test_weights_without_a_card_are_refused(tmp_path):
 
 
 def test_the_command_trains_and_leaves_a_record(photographs, tmp_path, monkeypatch, capsys):
-    from aotlib import cli, records
+    from aotlib import records
 
     size = "--size 48 --width 2 --n-blocks 1 --features random --feature-width 8 --batch 2 --steps 2 --workers 0"
     every = "--log-every 1 --sample-every 2 --save-every 2"
@@ -251,6 +251,33 @@ def test_a_run_says_at_its_start_what_it_will_do(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     about = TrainConfig(data="x", device="cpu", features="auto")
     told = launch._begun(about)
-    assert told.startswith("1,000,000 steps of 8 crops of 512 px, 64 channels, cpu; feature network: random; a line")
+    assert told.startswith(
+        "AOT-GAN: 1,000,000 steps of 8 crops of 512 px, 64 channels, lr 0.0001, cpu; a line every 100"
+    )
+    assert "\nfeature network of the losses: random; no VGG19" in told
     assert "compare random features, and the paper's do not: --features vgg19 downloads them" in told
-    assert "\n" not in launch._begun(dataclasses.replace(about, features="random")), "warned of what was asked for"
+    assert "VGG19" not in launch._begun(dataclasses.replace(about, features="random")), "warned of what was asked for"
+
+
+def test_a_run_of_another_method_says_what_it_does_not_use(monkeypatch):
+    monkeypatch.delenv("AOTLIB_WEIGHTS", raising=False)
+    told = launch._begun(TrainConfig(method="ca", data="x", device="cpu", design="patchgan", weight_sty=1.0))
+    assert told.endswith("\nnot used, as CA has none of it: design, weight_sty") and "feature network" not in told
+    assert "feature network" in launch._begun(TrainConfig(method="edge_connect", data="x", device="cpu"))
+
+
+def test_the_command_line_counts_from_the_papers_settings_of_the_method(monkeypatch, capsys):
+    asked = ["train", "--method=pconv", "--width", "8"]
+    assert (cli.as_published(asked).lr, cli.as_published(asked).batch, cli.as_published(asked).width) == (2e-4, 6, 64)
+    assert cli.as_published(["evaluate", "--method", "ca"]) == cli.as_published(["train"]) == TrainConfig()
+    assert cli.as_published(["train", "--method", "cab"]) == TrainConfig(), "the parser says what is wrong"
+    monkeypatch.setattr("sys.argv", ["aotlib", "train", "--method", "ca", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "channels of the first layer of both networks (default: 32)" in told
+
+
+def test_a_side_that_a_method_cannot_take_is_refused_before_anything_is_read():
+    with pytest.raises(ValueError, match="CA learns from crops whose side is a multiple of 8 .* got size = 60; try 56"):
+        build(TrainConfig(method="ca", data="x", size=60, width=8), torch.device("cpu"))

@@ -47,7 +47,7 @@ ABOUT = {
     "year": 2018,
     "paper": "https://arxiv.org/abs/1801.07892",
     "code": "https://github.com/JiahuiYu/generative_inpainting/tree/v1.0.0",
-    "licence": "CC BY-NC 4.0",
+    "licence": "CC-BY-NC-4.0",
     "weights": "The authors link TensorFlow checkpoints; our convolutions have their shapes with axes in another order "
     "(ours.permute(2, 3, 1, 0)) and pad as theirs do, but no such file was at hand to try, so none is read.",
 }

@@ -26,10 +26,20 @@ Check = Callable[["State", dict[str, Tensor]], None]
 
 
 def networks(config: TrainConfig) -> tuple[nn.Module, nn.Module]:
-    r"""What fills and what judges, with the seed's initial weights; the latter may be without parameters."""
+    r"""What fills and what judges, with the seed's initial weights; the latter may be without parameters.
+
+    Raises:
+        ValueError: for a side of crops that the network cannot take.
+    """
     method = METHODS[config.method]
     options = method.options_at(config.size)
     generator = method.build(config.width, seed=config.seed, **options)
+    if config.size % generator.multiple or config.size < generator.smallest:
+        at_least = max(generator.smallest, config.size // generator.multiple * generator.multiple)
+        raise ValueError(
+            f"{method.label} learns from crops whose side is a multiple of {generator.multiple} and at least "
+            f"{generator.smallest} px, got size = {config.size}; try {at_least}"
+        )
     return generator, method.critic(config.width, seed=config.seed + 1, **{"size": config.size} | options)
 
 

@@ -58,9 +58,11 @@ about = pd.DataFrame(rows, columns=["method", "published", "parameters (M)", "GM
 tables.write(about, f"{out_dir}/tables", "methods")
 print(about.to_string(index=False))
 # %% [markdown]
-# At the papers' widths, counted here. MNPS has the network of a Context Encoder and then searches, hundreds of times a
-# picture, through VGG19, which is not counted. The authors' weights cannot be had without the internet; whether our layers
-# take them:
+# At the papers' widths, counted here: the Context Encoder has the most parameters, and needs next to no arithmetic, as it makes
+# the picture small at once; EdgeConnect's two networks and AOT-GAN, which keep a quarter of its side, need the most. MNPS has the
+# Context Encoder's network and then searches, hundreds of times a picture, through VGG19, which is not counted.
+#
+# Where the authors' weights are, and whether our layers take them (the files themselves were not at hand):
 # %%
 for method in METHODS.values():
     print(f"{method.label} ({method.licence}): {method.weights}")
@@ -102,7 +104,8 @@ fig = figures.grid([pictures], ["input", "what it paints from its vector", "fill
 figures.save(fig, f"{out_dir}/figures", "context_encoder")
 plt.show()
 # %% [markdown]
-# Read it: the painting has the picture's layout and colours, even where nothing was missing, and no detail.
+# Read it: of 49,152 values a few hundred are left (4,000 at the paper's width), so that the painting has a rough layout, rough
+# colours and no detail, even where nothing was missing.
 #
 # ### MNPS (2017): then search for texture
 # The same fill is a start. Then its pixels are changed, by optimisation, until each patch of features in the hole (of VGG19;
@@ -123,7 +126,8 @@ figures.save(fig, f"{out_dir}/figures", "mnps")
 plt.show()
 # %% [markdown]
 # Read it: the energy falls at every scale, by construction. Each arrow goes from a known patch to the patch of the hole that is
-# pulled towards it; the third picture is what the hole would be if the pull won.
+# pulled towards it; the third picture is what the hole would be if the pull won. A random network finds poor matches, and a few
+# iterations move little: the paper's search goes through VGG19, hundreds of times (`features`, `patches`).
 #
 # ### CA (2018): copying as a layer
 # Contextual attention makes the search a layer that learns along: for every place in the hole the similarity of its features to
@@ -134,7 +138,8 @@ plt.show()
 # %%
 found, z = look("ca", x, m)
 shares = found.attention[0].sum(0)
-print(f"the shares of a place sum to {shares.min():.3f} ... {shares.max():.3f}")
+largest = found.attention[0].amax(0)
+print(f"the shares of a place sum to {shares.min():.3f} ... {shares.max():.3f}; the largest is {largest.mean():.2f} on average")
 fig, axes = plt.subplots(1, 4, figsize=(figures.PAGE, 2.0))
 figures.show_picture(axes[0], composite(found.coarse, x, m)[0]).set_title("coarse fill")
 inside.draw_copies(axes[1], x[0], m[0], inside.strongest(found.attention[0], m[0])).set_title("largest shares")
@@ -144,8 +149,8 @@ figures.show_picture(axes[3], z).set_title("fill")
 figures.save(fig, f"{out_dir}/figures", "ca")
 plt.show()
 # %% [markdown]
-# Read it: each arrow starts at the known place with the largest share, and is thicker the larger that is. The third picture
-# mixes pixels in the shares in which the network mixes features: where it is smooth, many places have a part.
+# Read it: each arrow starts at the known place with the largest share, and is thicker the larger that is: near 1, one place is
+# copied, and the layer is a search. The third picture mixes pixels in the shares in which the network mixes features: where it is smooth, many places have a part.
 #
 # ### PConv (2018): convolve only what is known
 # An ordinary convolution mixes known pixels with whatever stands in the hole. A *partial* one takes the mean over the known ones
@@ -162,8 +167,8 @@ fig = figures.grid([pictures], ["known at first", *[f"after layer {number}" for 
 figures.save(fig, f"{out_dir}/figures", "pconv")
 plt.show()
 # %% [markdown]
-# Read it: white is known. The hole closes from its border inwards, the faster the deeper; the rule is fixed, nothing in it is
-# learnt.
+# Read it: white is known. The hole closes from its border inwards, the faster the deeper, and is gone after the layer from which on
+# the shares above are 1; the rule is fixed, nothing in it is learnt.
 #
 # ### PEN-Net (2019): fill features from deep to shallow
 # What is missing is decided where the picture is smallest: attention there says from where to copy, and the *same* weights copy
@@ -172,14 +177,17 @@ plt.show()
 found, z = look("pen_net", x, m)
 levels = [attention[0] for attention in found.attention[::-1]]
 moved = [composite(inside.copied(level, x[0], m[0])[None], x, m)[0] for level in levels]
-painted = [torch.nn.functional.interpolate(picture, drawn_size)[0] for picture in found.pyramid[::-1]][: len(levels)]
+scales = found.pyramid[::-1][: len(levels)]
+painted = [torch.nn.functional.interpolate(picture, drawn_size)[0] for picture in scales]
 names = [f"{level.shape[-1]} x {level.shape[-1]} places" for level in levels]
-fig = figures.grid([[figures.show_holes(x, m)[0], *moved], [z, *painted]], ["input; fill", *names])
+below = [["input", *["pixels in its shares"] * len(levels)], ["fill", *[f"painted, {one.shape[-1]} px" for one in scales]]]
+fig = figures.grid([[figures.show_holes(x, m)[0], *moved], [z, *painted]], ["", *names], below)
 figures.save(fig, f"{out_dir}/figures", "pen_net")
 plt.show()
 # %% [markdown]
 # Read it: above, the photograph's pixels in the shares of each level; below, what is painted there. The finer the level, the
-# smaller the blocks that are copied. At the coarsest no place may be wholly known: then there is nothing to copy, and it is grey.
+# smaller the blocks that are copied. At the coarsest a hole can vanish from the mask, which is made small bilinearly, as the authors
+# do: then each place counts as known and copies itself, in pixels the grey of the hole.
 #
 # ### EdgeConnect (2019): first lines, then colours
 # One network continues Canny's edges into the hole; a second one colours between them. Each is trained by itself.
@@ -201,7 +209,7 @@ plt.show()
 # **Guess**: where are gates more closed, in the hole or around it?
 # %%
 found, z = look("gated_conv", x, m)
-for number in (0, 2, 4, 9):
+for number in (0, 2, 4):
     gate = found.gates[number]
     hole = torch.nn.functional.interpolate(m, gate.shape[-2:])
     print(f"layer {number + 1:2}: mean gate in the hole {gate[hole > 0].mean():.2f}, outside {gate[hole == 0].mean():.2f}")
@@ -212,8 +220,9 @@ figures.show_picture(axes[3], z).set_title("fill")
 figures.save(fig, f"{out_dir}/figures", "gated_conv")
 plt.show()
 # %% [markdown]
-# Read it: the mean of a layer's gates; bright lets through, each picture from its own least to its most. The hole's outline is
-# in them without a rule that says so, and so are the photograph's edges.
+# Read it: the mean of a layer's gates; bright lets through, each picture on a scale of its own. The hole's outline is in them
+# without a rule that says so, and so are the photograph's edges. Closed in the hole at first, where there is nothing to let through;
+# open there deeper down, where what was gathered around it is let in.
 #
 # ### HiFill (2020): copy the detail that enlarging lost
 # A network of fixed size fills a small copy of a large picture. Enlarged, the fill is blurred; but the detail that the *known*
@@ -296,22 +305,25 @@ plt.show()
 # budget buys, not what a method is worth.
 #
 # ## 7.4 What a fill costs
-# One picture, half of it hole, at the size of the drawings. *Peak* is the most memory that tensors took at a time, weights left
-# out; MACs of MNPS include the backward passes of its search.
+# One picture, half of it hole, at the size that was judged and at twice the side. *Peak* is the most memory that tensors took at a
+# time, weights left out; MACs of MNPS include the backward passes of its search.
 #
-# **Guess**: attention compares every place with every place. Whose cost grows fastest when the side doubles?
+# **Guess**: attention compares every place with every place, and so does a search. Whose cost grows fastest when the side doubles?
 # %%
-costs = pd.concat([contest.costs(trained, side).assign(px=side) for side in (drawn_size // 2, drawn_size)], ignore_index=True)
+sides = (size, 2 * size)
+costs = pd.concat([contest.costs(trained, side).assign(px=side) for side in sides], ignore_index=True)
 tables.write(costs, f"{out_dir}/tables", "costs")
-growth = costs.pivot(index="method", columns="px", values="gmac")
-growth["times"] = growth[drawn_size] / growth[drawn_size // 2]
+wide = costs.pivot(index="method", columns="px")
+growth = pd.DataFrame({f"{name}, {side} px": wide[key][side] for name, key in (("GMAC", "gmac"), ("peak MB", "peak_mb")) for side in sides})
+growth["times the GMAC"] = wide["gmac"][sides[1]] / wide["gmac"][sides[0]]
 print(growth.round(3).to_string())
-fig = panels.price(summary, costs[costs.px == drawn_size], "psnr", "seconds", xlabel=f"seconds for {drawn_size} px", note=note)
+fig = panels.price(summary, costs[costs.px == size], "psnr", "seconds", xlabel=f"seconds for {size} px", note=note)
 figures.save(fig, f"{out_dir}/figures", "price")
 plt.show()
 # %% [markdown]
-# Read it: up and to the left is better. In the table before, *times* is what twice the side costs: four for convolutions, more with
-# attention and in the search of MNPS; once for a network that brings every picture to one size.
+# Read it: up and to the left is better. In the table before, the last column is what twice the side costs: 4 for convolutions, most
+# in the search of MNPS, which compares all patches with all; 1 for a network that brings every picture to one size. At these sides
+# attention, which works on small maps, adds little to 4; its part grows with the fourth power and overtakes the rest later.
 #
 # ## 7.5 Look at it
 # The best, the median and the worst fill of AOT-GAN with 20 to 30 % hole, by the error in the hole, and what the others made of
@@ -352,10 +364,10 @@ made = pd.DataFrame({
 tables.write(made.rename_axis("method").reset_index(), f"{out_dir}/tables", "longer_runs")
 print(made.to_string())
 settings = next(iter(account["runs"].values()))["time"]["parameters"]
-small_print = f"{n_measured} photographs, {settings['size']} px; {account['device']}; features: {account['feature_network']}"
+small_print = f"{n_measured} photographs, {settings['size']} px; {account['device']}; features: {account['feature_network']}; MNPS: {mnps['features']}"
 longer = {budget: pd.read_csv(Path(compared_dir, f"summary_{budget}.csv")) for budget in ("steps", "time")}
-tables.write(tables.spread(longer["steps"].assign(data=""), "psnr"), f"{out_dir}/tables", "longer_steps_psnr")
-tables.write(tables.spread(longer["time"].assign(data=""), "psnr"), f"{out_dir}/tables", "longer_time_psnr")
+for budget, table in longer.items():
+    tables.write(tables.spread(table.assign(data=""), "psnr"), f"{out_dir}/tables", f"longer_{budget}_psnr")
 # %%
 fig = panels.ranking(longer["steps"], ["psnr", "ssim", "hole_l1"], note=f"small run: {steps:,} steps each; {small_print}")
 figures.save(fig, f"{out_dir}/figures", "longer_steps")
@@ -374,14 +386,14 @@ by_method = summary[(summary.metric == "psnr") & (summary.bucket == "all")].set_
 runs.finish(
     out_dir,
     {"features": network.name, "methods": len(fills), "n_images": n_images, "not_available": unavailable,
-     "psnr": dict(by_method), "seconds_a_fill": dict(costs[costs.px == drawn_size].set_index("method").seconds)},
+     "psnr": dict(by_method), "seconds_a_fill": dict(costs[costs.px == size].set_index("method").seconds)},
 )  # fmt: skip
 # %% [markdown]
 # ## What to remember
 # - Each method answers one question: where does what is in the hole come from? From a vector, from a search, from attention, from
 #   neighbours that are known, from lines, from gates, from lost detail, from many distances at once.
 # - A comparison is fair for a stated budget, on the same photographs and holes; steps and time are different budgets.
-# - Attention costs the fourth power of the side, convolution the second.
+# - Comparing all places with all costs the fourth power of the side, convolution the second.
 # - Floors that learn nothing belong into every table.
 #
 # Next: [11 · Paper tables](11_paper_tables.ipynb), what the papers report.
