@@ -51,8 +51,8 @@ def _results_of_committed_notebooks(root):
     """As if smoke had just been run: notebooks and pictures as committed, the tables made up, and wide."""
     for name in ("aotlib", "notebooks", "profiles", "data"):
         (root / name).symlink_to(ROOT / name)
-    for name, job in profiles.plan("smoke", root).items():
-        folder = job.out_dir
+    for job in profiles.plan("smoke", root).values():
+        folder, name = job.out_dir, job.notebook.stem
         for below in ("figures", "tables"):
             (folder / below).mkdir(parents=True)
         notebook = (ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
