@@ -55,8 +55,8 @@ def schedule(methods: Sequence[str], images: Sequence[str], design: Design) -> l
     the order of `KINDS`, each shuffled, with the catch trials spread over the session.
 
     >>> plan = Design(sessions=2, pair=3, practice=0, catch_share=0)
-    >>> shown = [trial["shown"] for session in schedule(["ours", "grey", "Telea"], ["a", "b"], plan) for trial in session]
-    >>> sorted("/".join(sorted(names)) for names in shown)
+    >>> sessions = schedule(["ours", "grey", "Telea"], ["a", "b"], plan)
+    >>> sorted("/".join(sorted(trial["shown"])) for trials in sessions for trial in trials)
     ['Telea/grey', 'Telea/grey', 'Telea/ours', 'Telea/ours', 'grey/ours', 'grey/ours']
 
     Raises:

@@ -1,0 +1,92 @@
+r"""How far a number moves with other raters and other images: both are clusters, and votes within one are alike.
+
+Whoever drew votes one by one would take a hundred votes of one rater for a hundred raters. Here raters are drawn with
+all their votes, and images with all theirs; a variance that both share is counted once:
+
+.. math:: V = V_{raters} + V_{images} - V_{raters \times images}
+
+(Cameron, Gelbach and Miller, Robust Inference With Multiway Clustering, Journal of Business & Economic Statistics 29,
+2011), and never less than either of the first two. To draw raters and images at the same time and multiply how often
+each came looks simpler, but counts the noise of a single vote three times (Owen, The Pigeonhole Bootstrap, Annals of
+Applied Statistics 1, 2007): of votes without clusters such 95 % intervals held the truth in 99.9 % of studies.
+
+Taught in notebook 09.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+Statistic = Callable[[np.ndarray], np.ndarray]  # how often each vote counts (B, V) -> numbers (B, K)
+FEWEST = 0.5  # share of the draws in which a number has to exist
+
+
+class Spread(NamedTuple):
+    r"""Variances (K,) of numbers, and the degrees of freedom of Student's t that goes with them."""
+
+    variance: np.ndarray
+    dof: int
+
+    @property
+    def error(self) -> np.ndarray:
+        r"""Standard errors (K,)."""
+        return np.sqrt(self.variance)
+
+    def interval(self, value: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        r"""Both ends of the interval around `value` (K,)."""
+        reach = stats.t.ppf((1 + confidence) / 2, self.dof) * self.error
+        return value - reach, value + reach
+
+    def p(self, off: np.ndarray) -> np.ndarray:
+        r"""How likely numbers at least as far from their null as `off` (K,) are if the null holds; two-sided."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return 2 * stats.t.sf(abs(off) / self.error, self.dof)
+
+
+def two_way(
+    statistic: Statistic, raters: pd.Series, images: pd.Series, *, n_resamples: int = 400, seed: int = 0
+) -> Spread:
+    r"""The variance of a statistic of votes with other raters and other images.
+
+    Args:
+        statistic: of weights (B, V), how often each of the votes counts: (B, K); nan where it is undefined.
+        raters, images: of each vote (V,).
+
+    A number that is undefined in more than half of the draws, and any number where there is only one rater or one
+    image, has the variance nan.
+
+    >>> votes = pd.Series([0.0, 1.0, 1.0, 1.0])
+    >>> mean = lambda weights: (weights @ votes / weights.sum(1))[:, None]
+    >>> two_way(mean, pd.Series(list("aabb")), pd.Series(list("xyxy"))).dof
+    1
+
+    Taught in notebook 09.
+    """
+    rng = np.random.default_rng(seed)
+    codes = [pd.factorize(column)[0] for column in (raters, images)]
+    codes.append(pd.factorize(codes[0] * (codes[1].max(initial=0) + 1) + codes[1])[0])
+    counts = [code.max(initial=-1) + 1 for code in codes]
+    if min(counts[:2]) < 2:
+        width = statistic(np.ones((1, len(raters)))).shape[1]
+        return Spread(np.full(width, np.nan), 1)
+    by_rater, by_image, by_both = (_variance(statistic(_drawn(code, n_resamples, rng))) for code in codes)
+    total = np.maximum(by_rater + by_image - by_both, np.maximum(by_rater, by_image))
+    return Spread(total, int(min(counts[:2])) - 1)
+
+
+def _drawn(code: np.ndarray, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each vote counts (B, V) when its clusters are drawn with replacement."""
+    n = code.max() + 1
+    return rng.multinomial(n, np.full(n, 1 / n), n_resamples).astype(np.float64)[:, code]
+
+
+def _variance(drawn: np.ndarray) -> np.ndarray:
+    """Of the finite numbers in each column of `drawn` (B, K)."""
+    finite = np.isfinite(drawn)
+    enough = finite.mean(0) >= FEWEST
+    found = np.full(drawn.shape[1], np.nan)
+    found[enough] = np.nanvar(np.where(finite, drawn, np.nan)[:, enough], axis=0, ddof=1)
+    return found

@@ -1,0 +1,69 @@
+r"""Who is left out: by a rule that stands in the plan since before anyone answered, and by nothing else.
+
+Taught in notebook 09.
+"""
+
+import pandas as pd
+
+from aotlib.study.design import BROKEN, TRUTH
+
+
+def right(votes: pd.DataFrame) -> pd.Series:
+    r"""Whether each answer to a catch trial is the one that everybody who looks gives; a tie is not.
+
+    >>> row = {"kind": "pair", "shown": ("truth", "broken"), "choice": "left"}
+    >>> right(pd.DataFrame([row, row | {"choice": "tie"}])).tolist()
+    [True, False]
+
+    Taught in notebook 09.
+    """
+    expected = [_expected(kind, shown) for kind, shown in zip(votes["kind"], votes["shown"], strict=True)]
+    return votes["choice"] == pd.Series(expected, index=votes.index, dtype=object)
+
+
+def _expected(kind: str, shown: tuple[str, ...]) -> str:
+    if kind == "real":
+        return "fake" if shown == (BROKEN,) else "real"
+    return "left" if shown[0] == TRUTH else "right"
+
+
+def screen(votes: pd.DataFrame, plan: dict) -> pd.DataFrame:
+    r"""One row a rater and session: what was counted, and `left_out`, the reasons by the plan's rule; "" keeps it.
+
+    Columns `rater, session, trials, answers, catches, failed, median_s, left_out`; practice is not counted. A session
+    is left out when more than the allowed share of its catch trials was answered wrongly, when fewer than the wanted
+    share of its trials was answered, or when half of its answers came faster than the limit.
+
+    Taught in notebook 09.
+    """
+    rows = []
+    for (rater, session), part in votes.groupby(["rater", "session"], sort=False):
+        trials = [trial for trial in plan["sessions"][session]["trials"] if not trial["practice"]]
+        part = part[~part["practice"]]
+        catches = part[part["catch"]]
+        counted = {"trials": len(trials), "answers": len(part), "catches": len(catches)}
+        found = counted | {"failed": int((~right(catches)).sum()), "median_s": part["seconds"].median()}
+        rows.append({"rater": rater, "session": session} | found | {"left_out": _reasons(found, plan["rules"])})
+    columns = ["rater", "session", "trials", "answers", "catches", "failed", "median_s", "left_out"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _reasons(found: dict, rules: dict) -> str:
+    allowed = rules["catch_failures_allowed"] * found["catches"]
+    kinds = {
+        f"failed {found['failed']} of {found['catches']} catch trials": found["failed"] > allowed,
+        f"answered {found['answers']} of {found['trials']}": found["answers"]
+        < rules["fewest_answers"] * found["trials"],
+        f"median {found['median_s']:.2g} s": found["median_s"] < rules["fastest_median_s"],
+    }
+    return "; ".join(reason for reason, true in kinds.items() if true)
+
+
+def kept(votes: pd.DataFrame, screened: pd.DataFrame) -> pd.DataFrame:
+    r"""The votes that count: of raters who stay, without practice and catch trials.
+
+    Taught in notebook 09.
+    """
+    stay = screened.loc[screened["left_out"] == "", ["rater", "session"]]
+    counted = votes[~votes["practice"] & ~votes["catch"]]
+    return counted.merge(stay, on=["rater", "session"]).reset_index(drop=True)
