@@ -88,7 +88,7 @@ def _rows(plan: dict, given: dict, rater: str, session: int) -> Iterable[dict]:
             raise ValueError(f"rater {rater}: trial {answer['trial']} is not of session {session}, or answered twice")
         number, trial = trials.pop(answer["trial"])
         shown = tuple(_name(plan["files"][file]) for file in trial["shown"])
-        choice = _choice(answer["choice"], trial, plan["ties"], f"rater {rater}, trial {answer['trial']}")
+        choice = checked_choice(answer["choice"], trial, plan["ties"], f"rater {rater}, trial {answer['trial']}")
         about = {key: trial[key] for key in ("trial", "kind", "image", "catch", "practice")}
         timed = {"seconds": answer["seconds"], "at": answer["at"]}
         yield common | about | timed | {"number": number, "shown": shown, "choice": choice}
@@ -98,7 +98,14 @@ def _name(file: dict) -> str:
     return file["method"] or file["role"]
 
 
-def _choice(choice: object, trial: dict, ties: bool, where: str) -> object:
+def checked_choice(choice: object, trial: dict, ties: bool, where: str) -> object:
+    r"""`choice` as it stands in the table, when `trial` of a plan offers it.
+
+    Raises:
+        ValueError: that begins with `where`, when it does not.
+
+    Taught in notebook 09.
+    """
     if trial["kind"] == "rank":
         if not isinstance(choice, list | tuple) or sorted(choice) != list(range(len(trial["shown"]))):
             raise ValueError(f"{where}: {choice!r} is no ranking of {len(trial['shown'])} pictures, places from 0")

@@ -1,0 +1,62 @@
+// The end of a session: answers as a file or as text, or the word that all have arrived.
+
+function end() {
+  showProgress(null);
+  const title = heading(word("end_title"));
+  if (study.mode === "file") return show("end", title, element("p", {}, word("end_file")), ...savingParts());
+  show("end", title, element("div", { id: "arrival" }));
+  drawArrival();
+}
+
+function drawArrival() {
+  const place = document.getElementById("arrival");
+  if (!place || !state) return;
+  if (!state.waiting.length) {
+    return place.replaceChildren(element("p", {}, word("end_server")), buttons(anotherButton()));
+  }
+  if (place.childElementCount) return (place.firstChild.textContent = word("end_waiting", { n: state.waiting.length }));
+  const waits = element("p", {}, word("end_waiting", { n: state.waiting.length }));
+  place.replaceChildren(waits, element("p", {}, word("end_fallback")), ...savingParts());
+}
+
+document.addEventListener("delivery", drawArrival);
+
+function anotherButton() {
+  return button(word("another"), () => {
+    forget();
+    location.reload();
+  }, "quiet");
+}
+
+function savingParts() {
+  const area = element("textarea", { id: "text", rows: 8, readOnly: true, value: exported() });
+  const label = element("label", { htmlFor: "text" }, word("text_label"));
+  const text = element("div", { hidden: true }, label, area, buttons(button(word("copy"), () => copy(area))));
+  const asText = button(word("as_text"), () => {
+    text.hidden = false;
+    area.focus();
+    area.select();
+  });
+  return [buttons(mainButton(word("save"), save), asText), text];
+}
+
+function save() {
+  const address = URL.createObjectURL(new Blob([exported()], { type: "application/json" }));
+  const name = `answers-session-${state.session}-${state.rater.slice(0, 8)}.json`;
+  const link = element("a", { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 60000);
+  announce(word("saved"));
+}
+
+async function copy(area) {
+  area.select();
+  try {
+    await navigator.clipboard.writeText(area.value);
+    announce(word("copied"));
+  } catch {
+    announce(word("copy_by_hand"));
+  }
+}

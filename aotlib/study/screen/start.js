@@ -1,0 +1,110 @@
+// Keys, and how the page begins: from a file with the number of a session, from a server with a place that it gives.
+
+const PRESSABLE = "button, a, textarea, input:not([type=radio])";
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.closest("textarea, input:not([type=radio])")) return;
+  const handled = handleKey(event);
+  if (handled) event.preventDefault();
+});
+
+function handleKey(event) {
+  const onButton = event.target.closest?.(PRESSABLE);
+  if (event.key === "Enter") return pressEnter(onButton);
+  if (event.key === "p" || event.key === "P" || event.key === "Escape") return pressPause(event.key);
+  if (!current || current.done || stage.hidden || current.task.body.classList.contains("waiting")) return false;
+  return current.task.key(event);
+}
+
+// Enter confirms; on a button it presses that button, but on a picture of a full ranking it confirms, too.
+function pressEnter(onButton) {
+  const ranked = onButton?.classList.contains("option") && current?.task.choice() !== null;
+  if (onButton && !ranked) return false;
+  const place = stage.hidden ? document.getElementById("paused") : stage;
+  const main = place.querySelector("button.main");
+  main?.click();
+  return Boolean(main);
+}
+
+function pressPause(key) {
+  if (stage.hidden) closePause();
+  else if (key !== "Escape") openPause();
+  return true;
+}
+
+function beginFile(number) {
+  state = recall(number);
+  const found = study.sessions[number];
+  if (state?.agreed) return enter(found);
+  consent(() => {
+    state = newState({ session: Number(number), rater: randomId() });
+    keep();
+    enter(found);
+  });
+}
+
+function askSession(wrong = "") {
+  const numbers = Object.keys(study.sessions).map(Number);
+  const range = { first: Math.min(...numbers), last: Math.max(...numbers) };
+  const input = element("input", { id: "number", inputMode: "numeric", autocomplete: "off", required: true });
+  const label = element("label", { htmlFor: "number" }, word("session_label", range));
+  const open = element("button", { type: "submit", className: "main" }, word("session_open"));
+  const form = element("form", {}, label, input, buttons(open));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    chooseSession(input.value.trim());
+  });
+  const said = wrong ? [element("p", { className: "note", role: "alert" }, word("session_wrong", { number: wrong, ...range }))] : [];
+  show("session", heading(word("session_title")), ...said, form);
+}
+
+function chooseSession(number) {
+  if (number === "") return askSession();
+  return Object.hasOwn(study.sessions, number) ? beginFile(number) : askSession(number);
+}
+
+function startFile() {
+  const numbers = Object.keys(study.sessions);
+  const asked = new URLSearchParams(location.search).get("session");
+  chooseSession(asked ?? (numbers.length === 1 ? numbers[0] : ""));
+}
+
+async function resume() {
+  const reply = await post("api/resume", {}, state.token).catch(() => null);
+  if (reply?.status === 200) return enter(reply.said.session, reply.said.answered);
+  if (reply?.status !== 401) return trouble(resume);
+  if (state.waiting.length) return rescue();
+  forget();
+  consent(takePlace);
+}
+
+// The server has lost this rater, but the browser still holds answers.
+function rescue() {
+  show("end", heading(study.title), element("p", {}, word("unknown_place")), ...savingParts(), buttons(anotherButton()));
+}
+
+async function takePlace() {
+  const reply = await post("api/begin", { viewport: viewport() }).catch(() => null);
+  if (reply?.status === 409) return show("message", heading(word("full_title")), ...paragraphs(word("full")));
+  if (reply?.status !== 200) return trouble(takePlace);
+  const { token, rater, session: found } = reply.said;
+  state = newState({ session: found.session, rater, token });
+  keep();
+  enter(found);
+}
+
+function trouble(again) {
+  show("message", heading(study.title), ...paragraphs(word("busy")), buttons(mainButton(word("again"), again)));
+}
+
+function startServer() {
+  state = recall();
+  return state?.token ? resume() : consent(takePlace);
+}
+
+const pauseButton = document.getElementById("pause");
+pauseButton.textContent = word("pause");
+pauseButton.addEventListener("click", openPause);
+addEventListener("online", () => deliver());
+if (study.mode === "server") startServer();
+else startFile();
