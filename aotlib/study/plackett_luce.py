@@ -50,8 +50,8 @@ def choices_of(votes: pd.DataFrame, methods: Sequence[str]) -> Choices:
     sets = np.zeros((len(known), len(methods)), dtype=bool)
     for names, number in known.items():
         sets[number, list(names)] = True
-    ranking, set_, best = (np.array(column, dtype=int) for column in zip(*stages, strict=True))
-    return Choices(sets, ranking, np.array([known[one] for one in set_], dtype=int), best, len(orders))
+    ranking, set_, best = np.array([(row, known[names], first) for row, names, first in stages], dtype=int).T
+    return Choices(sets, ranking, set_, best, len(orders))
 
 
 def counts(choices: Choices, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -158,18 +158,30 @@ class _Scene:
         return ("left", "right", "tie")[self.rng.choice(3, p=weights / weights.sum())]
 
 
-def true_abilities(world: World, methods: Sequence[str]) -> bradley_terry.Abilities:
-    r"""What infinitely many careful raters and images would give: the abilities (1, M) that an interval should hold.
+def true_scores(world: World, methods: Sequence[str], *, ties: bool = False) -> np.ndarray:
+    r"""What infinitely many careful raters and images would give: the share of votes (M, M) for the method of the row.
 
-    Tastes that vary flatten the mean preference, so that these lie closer together than the abilities of a single
-    rater on a single image. Without ties.
+    The row's method is on the left; a tie is half a vote.
 
     Taught in notebook 09.
     """
     sd = np.sqrt(2 * (world.rater_sd**2 + world.image_sd**2) + world.side_sd**2)
     theta = np.array([world.abilities[name] for name in methods])
     places, weights = hermegauss(61)
-    ahead = theta[:, None] - theta + world.side
-    left = (expit(ahead[..., None] + sd * places) * weights).sum(-1) / weights.sum()
-    different = 1 - np.eye(len(theta))
+    ahead = (theta[:, None] - theta + world.side)[..., None] + sd * places
+    draw = world.draw if ties else 0.0
+    score = (np.exp(ahead / 2) + draw / 2) / (np.exp(ahead / 2) + np.exp(-ahead / 2) + draw)
+    return (score * weights).sum(-1) / weights.sum()
+
+
+def true_abilities(world: World, methods: Sequence[str], *, ties: bool = False) -> bradley_terry.Abilities:
+    r"""The abilities (1, M) that an interval should hold: those of infinitely many careful raters and images.
+
+    Tastes that vary flatten the mean preference, so that these lie closer together than the abilities of a single
+    rater on a single image.
+
+    Taught in notebook 09.
+    """
+    left = true_scores(world, methods, ties=ties)
+    different = 1 - np.eye(len(left))
     return bradley_terry.fit((left * different)[None], ((1 - left) * different)[None], prior=0)
