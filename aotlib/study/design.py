@@ -146,7 +146,11 @@ def _session(
 ) -> list[dict]:
     dealt = {kind: next(dealer) for kind, dealer in dealers.items()}
     trials = list(itertools.chain.from_iterable(dealt.values()))
-    practice = [_rehearsal(kind, items[kind], trials, images, rng) for kind in dealt for _ in range(design.practice)]
+    practice = [
+        _rehearsal(kind, number, items[kind], trials, images, rng)
+        for kind in dealt
+        for number in range(design.practice)
+    ]
     kind = "real" if set(dealt) == {"real"} else "pair"
     if design.n_catches:
         first = len(dealt.get("real", ())) if kind == "pair" else 0  # no pair stands among the single pictures
@@ -157,12 +161,13 @@ def _session(
     return practice + trials
 
 
-def _rehearsal(kind: str, items: list, trials: list[dict], images: Sequence[str], rng: np.random.Generator) -> dict:
-    """A trial that does not count, on an image that the session shows least."""
+def _rehearsal(kind: str, number: int, items: list, trials: list[dict], images: Sequence[str], rng) -> dict:
+    """A trial that does not count, on an image that the session shows least; where it can be, with a right choice."""
     names = [trial["image"] for trial in trials]
     image = min(images, key=lambda image: (names.count(image), rng.random()))
     item = items[rng.integers(len(items))]
-    return _trial(kind, image, tuple(item[i] for i in rng.permutation(len(item)))) | {"practice": True}
+    shown = {"pair": (TRUTH, BROKEN), "real": ((TRUTH, BROKEN)[number % 2],), "rank": item}[kind]
+    return _trial(kind, image, tuple(shown[i] for i in rng.permutation(len(shown)))) | {"practice": True}
 
 
 def _catch(kind: str, image: str, rng: np.random.Generator) -> dict:
@@ -170,3 +175,16 @@ def _catch(kind: str, image: str, rng: np.random.Generator) -> dict:
     if kind == "real":
         return _trial(kind, image, (BROKEN,), catch=True)
     return _trial(kind, image, (TRUTH, BROKEN) if rng.random() < 0.5 else (BROKEN, TRUTH), catch=True)
+
+
+def right_choice(kind: str, shown: Sequence[str]) -> str | None:
+    r"""What everybody who looks chooses in a trial with a truth or a broken fill; None where it is a matter of taste.
+
+    >>> right_choice("pair", ("broken", "truth")), right_choice("real", ("broken",)), right_choice("pair", ("a", "b"))
+    ('right', 'fake', None)
+
+    Taught in notebook 09.
+    """
+    if kind == "pair" and set(shown) == {TRUTH, BROKEN}:
+        return "left" if shown[0] == TRUTH else "right"
+    return {(TRUTH,): "real", (BROKEN,): "fake"}.get(tuple(shown)) if kind == "real" else None

@@ -15,10 +15,10 @@ import numpy as np
 from aotlib.choices import nearest
 from aotlib.records import write_json
 from aotlib.study import stimuli
-from aotlib.study.design import BROKEN, KINDS, TRUTH, Design, schedule
+from aotlib.study.design import BROKEN, KINDS, TRUTH, Design, right_choice, schedule
 from aotlib.study.stimuli import INPUT, Picture
 
-FORMAT = "aotlib-study-plan-1"
+FORMAT, PUBLIC = "aotlib-study-plan-1", "aotlib-study-session-1"
 QUESTIONS = {
     "pair": "Which of the two fills looks more natural?",
     "real": "Is this photograph real, or was a part of it filled in by a computer?",
@@ -184,6 +184,8 @@ def identity(plan: dict) -> str:
 def public(plan: dict, session: int) -> dict:
     r"""What a rater's page may know of a session: no names of methods or images, no paths, and not what is a catch.
 
+    Practice trials with a right choice tell it (`right`), so that a page can say whether it was found.
+
     Raises:
         ValueError: when the plan has no such session.
 
@@ -191,13 +193,16 @@ def public(plan: dict, session: int) -> dict:
     """
     if not 0 <= session < len(plan["sessions"]):
         raise ValueError(f"session {session}: the plan has the sessions 0 to {len(plan['sessions']) - 1}")
-    said = {key: plan[key] for key in ("title", "consent", "minimum_s", "ties")}
+    said = {"format": PUBLIC} | {key: plan[key] for key in ("title", "consent", "minimum_s", "ties")}
     trials = plan["sessions"][session]["trials"]
     kinds = {trial["kind"] for trial in trials}
     said["question"] = {kind: plan["question"][kind] for kind in KINDS if kind in kinds}
-    shown = [
-        {key: trial[key] for key in ("trial", "kind", "practice", "input", "shown")}
-        | {"size": plan["files"][trial["shown"][0]]["size"]}
-        for trial in trials
-    ]
-    return said | {"plan": identity(plan), "session": session, "trials": shown}
+    return said | {"plan": identity(plan), "session": session, "trials": [_seen(plan, trial) for trial in trials]}
+
+
+def _seen(plan: dict, trial: dict) -> dict:
+    """A trial as its rater may know it: in practice with the right choice, where there is one."""
+    told = {key: trial[key] for key in ("trial", "kind", "practice", "input", "shown")}
+    files = [plan["files"][name] for name in trial["shown"]]
+    right = right_choice(trial["kind"], [file["method"] or file["role"] for file in files])
+    return told | {"size": files[0]["size"]} | ({"right": right} if trial["practice"] and right else {})

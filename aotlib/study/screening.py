@@ -5,7 +5,7 @@ Taught in notebook 09.
 
 import pandas as pd
 
-from aotlib.study.design import BROKEN, TRUTH
+from aotlib.study.design import right_choice
 
 
 def right(votes: pd.DataFrame) -> pd.Series:
@@ -17,14 +17,8 @@ def right(votes: pd.DataFrame) -> pd.Series:
 
     Taught in notebook 09.
     """
-    expected = [_expected(kind, shown) for kind, shown in zip(votes["kind"], votes["shown"], strict=True)]
+    expected = [right_choice(kind, shown) for kind, shown in zip(votes["kind"], votes["shown"], strict=True)]
     return votes["choice"] == pd.Series(expected, index=votes.index, dtype=object)
-
-
-def _expected(kind: str, shown: tuple[str, ...]) -> str:
-    if kind == "real":
-        return "fake" if shown == (BROKEN,) else "real"
-    return "left" if shown[0] == TRUTH else "right"
 
 
 def screen(votes: pd.DataFrame, plan: dict) -> pd.DataFrame:
