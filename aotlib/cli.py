@@ -16,7 +16,7 @@ from typing import Annotated
 import psutil
 import tyro
 
-from aotlib import bench, cases_cli, compare_cli, convert, evaluate_cli, profiles, records
+from aotlib import bench, cases_cli, compare_cli, convert, evaluate_cli, profiles, records, study_cli
 from aotlib import cluster as on_cluster
 from aotlib.choices import nearest
 from aotlib.config import TrainConfig
@@ -173,12 +173,15 @@ def main() -> None:
     commands["bench"] = bench.command
     commands["shards"] = convert.shards
     commands["cases"], commands["evaluate"] = cases_cli.cases, evaluate_cli.evaluate
-    commands["compare"] = compare_cli.compare
+    commands["compare"], commands["study"] = compare_cli.compare, study_cli.study
+    prog, words = "aotlib", sys.argv[1:]
+    if words[:1] == ["study"]:
+        prog, words, commands = "aotlib study", words[1:], study_cli.COMMANDS
     # Threads that wait sleep: turning ones would take a core from the process that they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with records.each_folder_once():
-            tyro.extras.subcommand_cli_from_dict(commands, prog="aotlib", description=DESCRIPTION)
+            tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=DESCRIPTION, args=words)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, FloatingPointError) as error:
         if os.environ.get("AOTLIB_TRACEBACK"):
             raise

@@ -142,3 +142,33 @@ def tiny(photographs):
         data=str(photographs), size=48, width=2, n_blocks=1, rates=(1, 2), features="random", batch=2, steps=4,
         lr=1e-3, mask_high=0.4, workers=0, log_every=1, sample_every=2, save_every=2, n_samples=2, device="cpu",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def make_study(tmp_path_factory):
+    """A function that plans a study of four made-up photographs, filled by three methods, and returns its folder."""
+    from aotlib.study import plan
+    from aotlib.study.design import Design
+
+    folder = tmp_path_factory.mktemp("results")
+    rng, (height, width) = np.random.default_rng(0), (72, 96)
+    y, x = np.mgrid[0:height, 0:width] / width
+    hole = (abs(y - 0.4) < 0.15) & (abs(x - 0.5) < 0.2)
+    for i in range(4):
+        truth = 128 + (rng.uniform(-150, 150, (2, 3)) * np.stack([y, x], -1)[..., None]).sum(-2)
+        fills = {"truth": truth, "masks": hole * 255.0} | {
+            name: np.where(hole[..., None], truth + rng.normal(0, 20 * k, truth.shape), truth)
+            for k, name in enumerate(("alphafill", "betafill", "gammafill"), 1)
+        }
+        for name, picture in fills.items():
+            (folder / name).mkdir(exist_ok=True)
+            Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / name / f"photograph-{i}.png")
+
+    def make(out: Path, *, minimum_s: float = 0.0, ties: bool = True, title: str = "Fills", **design) -> Path:
+        methods = {name: folder / name for name in ("alphafill", "betafill", "gammafill")}
+        design = Design(**{"sessions": 4, "pair": 3, "real": 2, "rank": 1, "rank_of": 3, "practice": 1} | design)
+        said = {"minimum_s": minimum_s, "ties": ties, "title": title, "design": design}
+        plan.make(methods, folder / "truth", out, masks=folder / "masks", **said)
+        return out
+
+    return make

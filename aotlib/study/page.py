@@ -20,7 +20,6 @@ from aotlib.study import plan as plans
 
 SCREEN = Path(__file__).with_name("screen")
 SCRIPTS = ("dom", "clock", "keeper", "tasks", "trial", "flow", "ending", "start")  # in the order in which they run
-LARGE_MB = 50  # a page that is larger opens slowly on a phone
 
 
 def write(

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp
 
 from aotlib.study import page, progress
 from aotlib.study.guard import Guard, Limiter, address
@@ -91,7 +92,7 @@ class Study:
             raise Refused(429, "too many wrong tokens or keys from this address; try again in a minute")
 
 
-def application(study: Study) -> FastAPI:
+def application(study: Study) -> ASGIApp:
     r"""The server of a study, as an ASGI application without any page about itself.
 
     Taught in notebook 09.
@@ -104,8 +105,7 @@ def application(study: Study) -> FastAPI:
     app.add_exception_handler(Refused, study.refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(sqlite3.OperationalError, _not_kept)
-    app.add_middleware(Guard)
-    return app
+    return Guard(app)  # outside of all that the framework does, so that no reply goes round it
 
 
 def _malformed(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -1,0 +1,162 @@
+r"""The commands `aotlib study ...`: a user study from folders of results to its figure.
+
+Nothing here imports what takes long to import before it runs.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from aotlib.study.design import Design
+
+Study = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
+USUAL = Design()
+LARGE_MB = 50  # a page that is larger opens slowly on a phone
+
+
+def study() -> None:
+    """Plan a user study, run it in browsers, analyse it: plan, power, page, serve, simulate, analyse."""
+
+
+def plan(
+    methods: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]FOLDER ...")],
+    truth: Path,
+    out: Path,
+    design: tyro.conf.OmitArgPrefixes[Design] = USUAL,
+    masks: Path | None = None,
+    inputs: Path | None = None,
+    hole: Literal["white", "black"] = "white",
+    title: str = "Which fill looks more natural?",
+    consent: Path | None = None,
+    minimum_s: float = 0.5,
+    ties: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> None:
+    """Write down a study before anyone is asked: who is shown what, and which raters will be left out.
+
+    OUT/plan.json says whose picture is whose: keep it to yourself. OUT/pictures holds the pictures under random names.
+
+    Args:
+        methods: folders of results with the same file names in each; a method is called NAME, or as its folder.
+        truth: the folder of true pictures, with the same names.
+        out: a new folder for the study.
+        masks: the folder of masks; or give the pictures with holes:
+        inputs: the folder of pictures with holes.
+        hole: the colour of the hole in mask files.
+        title: what raters read at the top.
+        consent: a text file that raters agree to before they begin; blank lines part its paragraphs.
+        minimum_s: seconds for which the pictures must have been in view before an answer is taken.
+        ties: let raters say that there is no difference between two fills.
+    """
+    from aotlib.study import plan as plans
+
+    said = {} if consent is None else {"consent": consent.read_text(encoding="utf-8").strip()}
+    folders = named(methods)
+    path = plans.make(
+        folders,
+        truth,
+        out,
+        masks=masks,
+        inputs=inputs,
+        hole=hole,
+        design=design,
+        title=title,
+        minimum_s=minimum_s,
+        ties=ties,
+        **said,
+    )
+    made = plans.read(path)
+    trials = len(made["sessions"][0]["trials"])
+    counts = f"{len(folders)} methods, {len(made['images'])} images, {design.sessions} sessions of {trials} tasks"
+    print(f"{path}: {counts}\nkeep {path.name} to yourself: it says whose picture is whose. Then one of")
+    print(f"  aotlib study serve {out}   # raters open a page on this machine, answers arrive here")
+    print(f"  aotlib study page {out}    # one HTML file to send or put on any web server")
+
+
+def named(words: tuple[str, ...]) -> dict[str, Path]:
+    r"""Folders of results by method.
+
+    >>> list(named(("aotlib", "ours=aotlib")))
+    ['aotlib', 'ours']
+    """
+    found: dict[str, Path] = {}
+    for word in words:
+        name, _, folder = word.partition("=") if "=" in word else (Path(word).resolve().name, "=", word)
+        if name in found:
+            raise ValueError(f"two methods are called {name!r}: name them, such as {name}-2={folder}")
+        if not (name and Path(folder).is_dir()):
+            raise ValueError(f"{folder} is no folder; give folders of results, or NAME=FOLDER")
+        found[name] = Path(folder)
+    if not found:
+        raise ValueError("give the folders of results, one a method")
+    return found
+
+
+def page(
+    study: Study,
+    out: Path | None = None,
+    session: Annotated[tuple[int, ...], tyro.conf.UseAppendAction] = (),
+    each: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    words: Path | None = None,
+) -> None:
+    """Write the study as one HTML file, which opens from a disk or any web server and sends nothing anywhere.
+
+    Each rater opens PAGE.html?session=N with their own number, or types the number, and sends back a file of answers.
+
+    Args:
+        study: the folder that `aotlib study plan` made.
+        out: the HTML file; STUDY/page.html when not given; with --each a folder.
+        session: only this session; again for one more.
+        each: a file for each session: smaller, and no number is needed.
+        words: a JSON file with other words for the page, such as a translation.
+    """
+    from aotlib.study import page as pages
+    from aotlib.study import plan as plans
+
+    made, said = plans.read(study), pages.read_words(words)
+    numbers = list(session or range(len(made["sessions"])))
+    if each:
+        folder = out or study / "pages"
+        paths = [pages.write(study, folder / f"session-{n:03d}.html", sessions=[n], words=said) for n in numbers]
+        print(
+            f"{folder}: {len(paths)} pages, one a rater; put the files of answers that come back into {study}/answers"
+        )
+        return
+    path = pages.write(study, out or study / "page.html", sessions=numbers, words=said)
+    megabytes = path.stat().st_size / 1e6
+    print(f"{path}: {megabytes:.1f} MB, sessions {', '.join(map(str, numbers))}")
+    print(f"give each rater their own number, as in {path.name}?session={numbers[0]}, ", end="")
+    print(f"and put the files of answers that come back into {study}/answers")
+    if megabytes > LARGE_MB:
+        print("that is much for one page: --each writes smaller ones, and `aotlib study serve` sends what is needed")
+
+
+def serve(
+    study: Study,
+    port: int = 8000,
+    host: str = "127.0.0.1",
+    abandoned_min: float = 60.0,
+    behind_proxy: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    words: Path | None = None,
+) -> None:
+    """Let raters take part in their browsers: each gets a session of the plan, and every answer is kept at once.
+
+    Args:
+        study: the folder that `aotlib study plan` made; answers.sqlite and progress.key are kept in it.
+        port: where to listen; 0 takes any that is free.
+        host: only this machine when not given; 0.0.0.0 is every network that it is in.
+        abandoned_min: minutes without an answer after which a session goes to the next rater.
+        behind_proxy: a proxy on this machine says who asks, and whether by HTTPS.
+        words: a JSON file with other words for the page, such as a translation.
+    """
+    from aotlib.study import page as pages
+    from aotlib.study import serving
+
+    if not abandoned_min > 0:
+        raise ValueError(f"--abandoned-min is {abandoned_min}: give minutes above 0, such as 60")
+    said = pages.read_words(words)
+    rules = {"host": host, "port": port, "abandoned_s": 60 * abandoned_min, "behind_proxy": behind_proxy}
+    serving.run(study, **rules, words=said)
+
+
+COMMANDS = {"plan": plan, "page": page, "serve": serve}
