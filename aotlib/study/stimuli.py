@@ -1,5 +1,7 @@
 r"""The pictures of a study: paired by name, checked, and written without anything that tells where they came from.
 
+What reads pictures imports torch, and is imported where it is used: a server of a plan is to start at once.
+
 Taught in notebook 09.
 """
 
@@ -12,9 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aotlib.images import find_images, read_image, write_image
-from aotlib.manifest import HIDDEN
-from aotlib.masks import load_mask
 from aotlib.study.design import BROKEN, TRUTH
 
 INPUT = "input"
@@ -60,6 +59,8 @@ def pair_up(folders: Mapping[str, str | Path], truth: str | Path) -> dict[str, d
 
 
 def _by_image(folder: str | Path) -> dict[str, Path]:
+    from aotlib.images import find_images
+
     found: dict[str, Path] = {}
     for path in find_images(folder):
         name = path.relative_to(folder).with_suffix("").as_posix()
@@ -91,6 +92,8 @@ def write_pictures(
 
     Taught in notebook 09.
     """
+    from aotlib.images import write_image
+
     left, found, unfinished = iter(ids), {}, out_dir / f".{FOLDER}"
     try:
         for image, paths in files.items():
@@ -109,6 +112,10 @@ def write_pictures(
 
 def _pictures(image: str, paths: Mapping[str, Path], hole: str, rng: np.random.Generator) -> dict:
     """The pictures (H, W, 3) uint8 of an image by (role, method)."""
+    from aotlib.images import read_image
+    from aotlib.manifest import HIDDEN
+    from aotlib.masks import load_mask
+
     read = {name: read_image(path) for name, path in paths.items() if name != "masks"}
     if "masks" in paths:
         missing = load_mask(paths["masks"], hole=hole, max_ratio=1)[0].numpy() > 0.5

@@ -98,12 +98,22 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A browser for the tests of a file; without one they stop, and say what to install."""
+def _started():
     try:
         one = Browser()
     except NoBrowser as error:
         pytest.exit(str(error), returncode=1)
     yield one
     one.driver.quit()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser for the tests of a file; without one they stop, and say what to install."""
+    yield from _started()
+
+
+@pytest.fixture
+def other_browser():
+    """Another one, which shares nothing with the first."""
+    yield from _started()
