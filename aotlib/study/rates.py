@@ -168,7 +168,8 @@ def _shares(
 def design_effect(spread: Spread, rate: np.ndarray, n: np.ndarray) -> np.ndarray:
     r"""How many times larger the variance of each share is than that of independent votes, at least 1.
 
-    Unanimous votes have no variance to compare: there the effect of all shares together stands.
+    It is the mean of the share's own and that of all shares together: the former rests on few votes. Unanimous votes
+    have no variance to compare; there the latter stands alone.
 
     Taught in notebook 09.
     """
@@ -178,5 +179,5 @@ def design_effect(spread: Spread, rate: np.ndarray, n: np.ndarray) -> np.ndarray
     if not known.any():
         return np.full(len(rate), np.nan if not np.isfinite(spread.variance).any() else 1.0)
     together = spread.variance[known].sum() / plain[known].sum()
-    effect = np.where(known, spread.variance / np.where(known, plain, 1), together)
-    return np.maximum(effect, 1)
+    own = np.where(known, spread.variance / np.where(known, plain, 1), together)
+    return np.maximum((own + together) / 2, 1)
