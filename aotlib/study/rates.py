@@ -64,7 +64,7 @@ def preferences(
     ties = np.bincount(group[pairs.won == WON["tie"]], minlength=len(one))
     table["ties"] = ties
     wins = table["wins"] - ties / 2
-    table["p_exact"] = [_exact(k, n) for k, n in zip(wins, table["votes"] - ties, strict=True)]
+    table["p_exact"] = [exact_p(k, n) for k, n in zip(wins, table["votes"] - ties, strict=True)]
     names = np.array(methods, dtype=object)
     table["method"], table["against"] = names[one], names[other]
     table = _turned(table).assign(p_holm=lambda rows: holm(rows["p"]))
@@ -82,18 +82,30 @@ def _sorted(pairs: Pairs, number: dict) -> tuple[np.ndarray, np.ndarray]:
 
 def _turned(table: pd.DataFrame) -> pd.DataFrame:
     """The same with the preferred one as `method`."""
-    turned = table["rate"] < 0.5
+    return table.where(table["rate"] >= 0.5, mirrored(table))
+
+
+def mirrored(table: pd.DataFrame) -> pd.DataFrame:
+    r"""The rows of `preferences` seen from the other side: `method` and `against` swapped, and 1 less each share.
+
+    Taught in notebook 09.
+    """
     swapped = {"method": "against", "against": "method"}
     swapped |= {"low": "high", "high": "low", "wilson_low": "wilson_high", "wilson_high": "wilson_low"}
     other = table.rename(columns=swapped)[table.columns]
-    for column in ("rate", "low", "high", "wilson_low", "wilson_high"):
-        other[column] = 1 - other[column]
-    other["wins"] = other["votes"] - other["wins"]
-    return table.where(~turned, other)
+    shares = ["rate", "low", "high", "wilson_low", "wilson_high"]
+    return other.assign(wins=other["votes"] - other["wins"], **{name: 1 - other[name] for name in shares})
 
 
-def _exact(wins: float, n: float) -> float:
-    return stats.binomtest(round(wins), int(n)).pvalue if n else np.nan
+def exact_p(wins: float, n: float) -> float:
+    r"""How likely as many wins of `n` independent votes, or fewer or more by as much, are by chance; nan for no vote.
+
+    >>> exact_p(6, 6)
+    0.03125
+
+    Taught in notebook 09.
+    """
+    return float(stats.binomtest(round(wins), int(n)).pvalue) if n else np.nan
 
 
 def fooled(

@@ -1,0 +1,214 @@
+r"""From a plan and its answers to every table and figure of a study, with a record of what went in.
+
+Taught in notebook 09.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from aotlib import figures, records, tables
+from aotlib.study import abilities, agreement, answers, correlation, goodness, pictures, rates, screening
+from aotlib.study import plan as plans
+from aotlib.study.bradley_terry import pairs_of
+from aotlib.study.overview import overview
+
+LABEL = "simulated"  # in the name of every file that simulated raters had a part in
+RECORD = "study.json"
+
+
+class Findings(NamedTuple):
+    r"""What `analysed` found: tables and figures by name, numbers, and whether any answer is simulated."""
+
+    tables: dict[str, pd.DataFrame]
+    figures: dict[str, Figure]
+    numbers: dict
+    simulated: bool
+
+
+def analyse(
+    plan: str | Path,
+    given: str | Path,
+    out_dir: str | Path,
+    metrics_csv: str | Path | None = None,
+    *,
+    primary: str = "",
+    n_resamples: int = 400,
+    seed: int = 0,
+) -> dict:
+    r"""``out_dir`` has the tables and figures of the study and ``study.json``, whose content is returned.
+
+    What an earlier analysis left there is removed. As soon as one answer is simulated, every name starts with
+    ``simulated_``, every figure says so and every table has a column that does.
+
+    Args:
+        plan: plan.json or its folder.
+        given: a folder of files of answers, or the server's database of them.
+        metrics_csv: what ``aotlib evaluate --images`` wrote of the methods, to be held against the votes.
+        primary: the method whose preferences are drawn; the plan's first, when not given.
+
+    Raises:
+        ValueError: when answers are not of the plan, or no rater is left after the rule of the plan.
+
+    Taught in notebook 09.
+    """
+    started, out_dir = time.perf_counter(), Path(out_dir)
+    content = plans.read(plan)
+    votes = answers.votes(content, _answers(Path(given)))
+    long = pd.read_csv(metrics_csv) if metrics_csv else None
+    figures.style()
+    found = analysed(content, votes, long, primary=primary, n_resamples=n_resamples, seed=seed)
+    _clear(out_dir)
+    prefix = f"{LABEL}_" if found.simulated else ""
+    files = [tables.write(table, out_dir / "tables", prefix + name) for name, table in found.tables.items()]
+    for name, fig in found.figures.items():
+        files.append(figures.save(fig, out_dir / "figures", prefix + name))
+        plt.close(fig)
+    record = records.record(
+        parameters={"primary": primary, "n_resamples": n_resamples, "metrics": metrics_csv is not None},
+        seed=seed, data_dir=None, features=None, metrics=found.numbers, seconds=time.perf_counter() - started,
+    )  # fmt: skip
+    record |= {"simulated": found.simulated, "plan": plans.identity(content), "rules": content["rules"]}
+    record["files"] = [path.relative_to(out_dir).as_posix() for path in files]
+    records.write_json(out_dir / (prefix + RECORD), record)
+    return record
+
+
+def _answers(place: Path) -> list[dict]:
+    if place.is_file():
+        from aotlib.study import store  # here: the database is the server's
+
+        return store.export(place)
+    return answers.read_folder(place)
+
+
+def _clear(out_dir: Path) -> None:
+    """Remove what an earlier analysis wrote: real answers are not to lie beside figures of simulated ones."""
+    for path in (out_dir / RECORD, out_dir / f"{LABEL}_{RECORD}"):
+        if not path.is_file():
+            continue
+        for name in json.loads(path.read_text(encoding="utf-8"))["files"]:
+            for kind in (".csv", ".md", ".tex", ".png", ".pdf"):
+                (out_dir / name).with_suffix(kind).unlink(missing_ok=True)
+        path.unlink()
+
+
+def analysed(
+    plan: dict,
+    votes: pd.DataFrame,
+    long: pd.DataFrame | None = None,
+    *,
+    primary: str = "",
+    n_resamples: int = 400,
+    seed: int = 0,
+) -> Findings:
+    r"""Tables, figures and numbers of the votes, as far as the plan has trials for them.
+
+    Args:
+        votes: of `aotlib.study.answers.votes`.
+        long: of metrics, one row an image and metric.
+
+    Taught in notebook 09.
+    """
+    screened = screening.screen(votes, plan)
+    counted = screening.kept(votes, screened)
+    if counted.empty:
+        raise ValueError(
+            f"none of {len(screened)} sessions is left by the rule of the plan: see why by screening.screen"
+        )
+    study = _Study(plan, votes, counted, {"n_resamples": n_resamples, "seed": seed}, primary or plan["methods"][0])
+    study.keep("raters", screened)
+    kinds = set(counted["kind"])
+    for kind, part in {"pair": study.pairs, "rank": study.rankings, "real": study.real}.items():
+        if kind in kinds:
+            part()
+    study.agree(kinds)
+    if long is not None and "pair" in kinds:
+        study.correlate(correlation.metric_table(long, plan))
+    study.draw("over_time", pictures.over_time, votes, note="practice trials left aside")
+    study.tables = {"user_study": overview(study.tables, study.methods)} | study.tables
+    reasons = screened.loc[screened["left_out"] != "", "left_out"]
+    study.numbers |= {"raters": len(screened), "left_out": len(reasons), "votes": len(counted)}
+    if study.simulated:
+        marked = {name: table.assign(raters=LABEL) for name, table in study.tables.items()}
+        return Findings(marked, study.figures, study.numbers, True)
+    return Findings(study.tables, study.figures, study.numbers, False)
+
+
+class _Study:
+    """Collects tables, figures and numbers, a method a part of the analysis."""
+
+    def __init__(self, plan: dict, votes: pd.DataFrame, counted: pd.DataFrame, drawn: dict, primary: str) -> None:
+        self.methods, self.counted, self.drawn, self.primary = plan["methods"], counted, drawn, primary
+        self.simulated = bool(votes["simulated"].any())
+        self.tables: dict[str, pd.DataFrame] = {}
+        self.figures: dict[str, Figure] = {}
+        self.numbers: dict = {}
+        people = counted["rater"].nunique()
+        self.note = f"{people} raters, {counted['image'].nunique()} images, 95 % intervals over both"
+
+    def keep(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        self.tables[name] = table
+        return table
+
+    def draw(self, name: str, function: Callable[..., Figure], *given, **more) -> None:
+        self.figures[name] = function(*given, simulated=self.simulated, **{"note": self.note} | more)
+
+    def pairs(self) -> None:
+        scale = abilities.estimate(self.counted, self.methods, **self.drawn)
+        preferred = self.keep("preferences", rates.preferences(self.counted, self.methods, **self.drawn))
+        self.keep("abilities", scale.methods)
+        self.keep("differences", scale.differences)
+        self.draw("preferences", pictures.preference_bars, preferred, self.primary)
+        self.draw("matrix", pictures.matrix, preferred, list(scale.methods["method"]))
+        self.draw("abilities", pictures.scale, scale.methods)
+        pairs = pairs_of(self.counted[self.counted["kind"] == "pair"], self.methods)
+        effect = max(float(np.nanmean(preferred["design_effect"])), 1.0)
+        fit = goodness.goodness(pairs, design_effect=effect, seed=self.drawn["seed"])
+        self.numbers |= {"side": _finite(scale.side), "goodness": fit._asdict(), "left": self._left()}
+
+    def _left(self) -> dict:
+        """How often the left was chosen, ties left aside, and the exact test of one half."""
+        chosen = self.counted.loc[self.counted["kind"] == "pair", "choice"]
+        left, n = int((chosen == "left").sum()), int((chosen != "tie").sum())
+        return {"left": left, "of": n, "p": rates.exact_p(left, n)}
+
+    def rankings(self) -> None:
+        scale = abilities.estimate(self.counted, self.methods, kind="rank", **self.drawn)
+        self.keep("rank_abilities", scale.methods)
+        self.keep("rank_differences", scale.differences)
+        self.draw("rank_abilities", pictures.scale, scale.methods, kind="rank")
+
+    def real(self) -> None:
+        self.draw(
+            "fooled", pictures.fool_rates, self.keep("fooled", rates.fooled(self.counted, self.methods, **self.drawn))
+        )
+
+    def agree(self, kinds: set[str]) -> None:
+        rows = []
+        if "pair" in kinds:
+            rows.append(("pairs: alpha", *agreement.alpha_of_pairs(self.counted, self.methods)))
+        if "real" in kinds:
+            rows.append(("real or fake: alpha", *agreement.alpha_of_real(self.counted)))
+        for kind, name in {"pair": "pairs: W of raters' orders", "rank": "rankings: W of raters' orders"}.items():
+            found = agreement.concordance(self.counted, self.methods, kind=kind)
+            if kind in kinds and np.isfinite(found.w):
+                rows.append((name, found.w, np.nan, np.nan, found.n))
+        table = self.keep("agreement", pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n"]))
+        if np.isfinite(table["value"]).any():
+            self.draw("agreement", pictures.agreement, table)
+
+    def correlate(self, metrics: pd.DataFrame) -> None:
+        table = correlation.with_metrics(self.counted, metrics, self.methods, seed=self.drawn["seed"])
+        self.draw("metrics", pictures.metric_agreement, self.keep("metrics", table))
+
+
+def _finite(numbers: dict) -> dict:
+    return {key: None if not np.isfinite(value) else float(value) for key, value in numbers.items()}

@@ -1,0 +1,46 @@
+r"""The table of a user study as papers print it: a row a method.
+
+Taught in notebook 09.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from aotlib.study.design import TRUTH
+from aotlib.study.rates import mirrored
+
+
+def overview(found: dict[str, pd.DataFrame], methods: Sequence[str]) -> pd.DataFrame:
+    r"""A row a method, the best first, in the form in which papers print a user study; intervals in brackets.
+
+    Columns, as far as `found` has their tables: `preferred / %` of all its comparisons, `called real / %` with the
+    truth in a last row, and `ability`, or `rank ability` of rankings.
+
+    Taught in notebook 09.
+    """
+    columns: dict[str, dict[str, str]] = {}
+    if "preferences" in found:
+        both = pd.concat([found["preferences"], mirrored(found["preferences"])])
+        sums = both.groupby("method")[["wins", "votes"]].sum()
+        columns["preferred / %"] = {name: f"{100 * row.wins / row.votes:.1f}" for name, row in sums.iterrows()}
+    if "fooled" in found:
+        columns["called real / %"] = {
+            row.method: _percent(row.rate, row.low, row.high) for row in found["fooled"].itertuples()
+        }
+    order = list(methods)
+    for table, title in {"rank_abilities": "rank ability", "abilities": "ability"}.items():
+        if table in found:
+            order = list(found[table]["method"])
+            columns[title] = {row.method: _cell(row.ability, row.low, row.high, 2) for row in found[table].itertuples()}
+    order += [TRUTH] * ("fooled" in found)
+    return pd.DataFrame(columns).reindex(order).rename_axis("method").reset_index().fillna("")
+
+
+def _percent(*shares: float) -> str:
+    return _cell(*(100 * share for share in shares), 1)
+
+
+def _cell(value: float, low: float, high: float, digits: int) -> str:
+    return f"{value:.{digits}f}" + ("" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
