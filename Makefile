@@ -21,8 +21,8 @@ test: lint ## check style, then run the unit tests, the examples in docstrings, 
 	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 	  --ignore tests/browser tests aotlib $(NOTEBOOKS)
 
-test-browser: install ## look at the report on screens of three widths in a browser (Chromium with its driver, or Chrome)
-	@OMP_NUM_THREADS=1 $(RUN) pytest tests/browser/report_page.py
+test-browser: install ## use report and user study in a browser (Chromium with its driver, or Chrome)
+	@OMP_NUM_THREADS=1 $(RUN) pytest tests/browser/*.py
 
 test-cluster: install ## run the smoke graph on a Slurm that is installed and started here (Debian or Ubuntu, root or sudo)
 	@tests/cluster/run.sh

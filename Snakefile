@@ -16,7 +16,8 @@ with records.each_folder_once():  # not once for each notebook: a folder of a mi
     SOURCES = {name: records.data_folder(job.parameters) for name, job in JOBS.items()}
     DATA = {name: records.fingerprint(source) if source else None for name, source in SOURCES.items()}
 FRAME = ("__main__", "cases_cli", "cli", "cluster", "compare_cli", "convert", "evaluate_cli", "folders", "matching")
-FRAME += ("report", "scorecard", "study_cli")  # they change no notebook
+FRAME += ("report", "scorecard", "study_answers_cli", "study_cli")  # they change no notebook
+FRAME += ("guard", "progress", "server", "serving", "store")  # nor do these, which serve raters
 HERE = Path(workflow.basedir)
 CODE = [path for path in (HERE / "aotlib").rglob("*.py") if path.stem not in FRAME]
 CODE = sorted(path.relative_to(HERE).as_posix() for path in CODE)

@@ -3,14 +3,16 @@ r"""The commands `aotlib study ...`: a user study from folders of results to its
 Nothing here imports what takes long to import before it runs.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from aotlib import study_answers_cli
 from aotlib.study.design import Design
+from aotlib.study_answers_cli import Study
 
-Study = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
 USUAL = Design()
 LARGE_MB = 50  # a page that is larger opens slowly on a phone
 
@@ -73,7 +75,7 @@ def plan(
     print(f"  aotlib study page {out}    # one HTML file to send or put on any web server")
 
 
-def named(words: tuple[str, ...]) -> dict[str, Path]:
+def named(words: Sequence[str]) -> dict[str, Path]:
     r"""Folders of results by method.
 
     >>> list(named(("aotlib", "ours=aotlib")))
@@ -159,4 +161,4 @@ def serve(
     serving.run(study, **rules, words=said)
 
 
-COMMANDS = {"plan": plan, "page": page, "serve": serve}
+COMMANDS = {"plan": plan, "page": page, "serve": serve} | study_answers_cli.COMMANDS

@@ -14,9 +14,9 @@ function drawArrival() {
   if (!state.waiting.length) {
     return place.replaceChildren(element("p", {}, word("end_server")), buttons(anotherButton()));
   }
-  if (place.childElementCount) return (place.firstChild.textContent = word("end_waiting", { n: state.waiting.length }));
-  const waits = element("p", {}, word("end_waiting", { n: state.waiting.length }));
-  place.replaceChildren(waits, element("p", {}, word("end_fallback")), ...savingParts());
+  const text = state.gone ? word("unknown_place") : word("end_waiting", { n: state.waiting.length });
+  if (place.childElementCount) place.firstChild.textContent = text;
+  else place.replaceChildren(element("p", {}, text), element("p", {}, word("end_fallback")), ...savingParts());
 }
 
 document.addEventListener("delivery", drawArrival);

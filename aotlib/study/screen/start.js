@@ -106,5 +106,8 @@ const pauseButton = document.getElementById("pause");
 pauseButton.textContent = word("pause");
 pauseButton.addEventListener("click", openPause);
 addEventListener("online", () => deliver());
+addEventListener("beforeunload", (event) => {
+  if (!keeps && state?.answers.length) event.preventDefault(); // the answers are nowhere else
+});
 if (study.mode === "server") startServer();
 else startFile();

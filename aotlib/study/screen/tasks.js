@@ -90,9 +90,10 @@ function drawRanks(cells, order) {
 
 function rankCell(file, i, act) {
   const place = element("span", { className: "place", "aria-hidden": "true" });
-  const caption = element("span", { className: "caption" }, keyHint(String(i + 1)), word("picture_alt", { n: i + 1 }));
+  const name = word("picture_alt", { n: i + 1 });
+  const caption = element("span", { className: "caption" }, keyHint(String(i + 1)), name, place);
   const cell = button("", act, "cell option");
-  cell.append(element("span", { className: "frame" }, picture(file, ""), place), caption);
+  cell.append(picture(file, ""), caption);
   return cell;
 }
 

@@ -1,0 +1,102 @@
+r"""The commands `aotlib study ...` about numbers: how many raters it takes, made-up answers, and the analysis.
+
+Nothing here imports what takes long to import before it runs.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from aotlib.choices import check_choice
+
+Study = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
+
+
+def power(
+    methods: int = 4,
+    images: int = 30,
+    trials: int = 40,
+    preference: Annotated[tuple[float, ...], tyro.conf.UseAppendAction] = (),
+    power: float = 0.8,
+    alpha: float = 0.05,
+    rater_icc: float = 0.05,
+    image_icc: float = 0.1,
+    lost: float = 0.1,
+) -> None:
+    """Say how many raters a study takes to find a preference of a given size, before anyone is asked.
+
+    Args:
+        methods: so many are compared, each with each.
+        images: photographs in the study.
+        trials: comparisons that a rater makes.
+        preference: share of votes for the better of two fills, such as 0.6; again for one more.
+        power: how likely such a preference is to be found.
+        alpha: how likely one is to be found where there is none.
+        rater_icc: how alike the votes of one rater on two methods are, from 0 to 1.
+        image_icc: how alike the votes on one image are, from 0 to 1.
+        lost: share of raters that will be left out.
+    """
+    from aotlib import tables
+    from aotlib.study import power as powers
+
+    said = {"power": power, "alpha": alpha, "rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
+    chosen = {"preferences": preference} if preference else {}
+    found = powers.table(**chosen, n_methods=methods, n_images=images, trials=trials, **said)
+    print(f"{methods} methods, {images} images, {trials} comparisons a rater; power {power}, alpha {alpha}\n")
+    print(tables.markdown(found.round(3).astype(object).where(found.notna(), "")))
+    print(
+        "\nvotes: for each pair of methods; raters: for all pairs. Likenesses (icc) are guesses: a pilot study tells."
+    )
+
+
+def simulate(
+    study: Study,
+    ability: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    rater: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    out: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Write answers of made-up raters, to try a plan and its analysis on; every file and figure of them says so.
+
+    Args:
+        study: the folder that `aotlib study plan` made.
+        ability: NAME=LOGITS of a method, or of truth; again for one more. A method has 0 when not given, the truth 2.
+        rater: careful, leaning, tired, inattentive or adversarial, for the first session, the second and so on;
+            careful for all when not given.
+        out: a new folder; STUDY/simulated when not given.
+        seed: of everything that is drawn.
+    """
+    from aotlib.study import plan as plans
+    from aotlib.study import simulate as simulated
+    from aotlib.study.design import TRUTH
+
+    made, out = plans.read(study), out or study / "simulated"
+    if any(out.glob("*.json")):
+        raise ValueError(f"{out} holds answers already: give another folder")
+    abilities = dict.fromkeys(made["methods"], 0.0) | {TRUTH: 2.0} | numbers(ability, [*made["methods"], TRUTH])
+    given = simulated.answers(made, simulated.World(abilities), raters=rater or None, seed=seed)
+    simulated.write(given, out)
+    print(f"{out}: simulated answers of {len(given)} raters who do not exist")
+    print(f"  aotlib study analyse {study} --answers {out} --out {out / 'analysis'}")
+
+
+def numbers(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
+    r"""Numbers by name.
+
+    >>> numbers(["ours=1.5"], ["ours", "ca"])
+    {'ours': 1.5}
+    """
+    found = {}
+    for word in words:
+        name, _, number = word.partition("=")
+        try:
+            found[check_choice("--ability", name, known)] = float(number)
+        except ValueError as error:
+            told = str(error) if name not in known else f"--ability {word}: give NAME=NUMBER, such as {known[0]}=1.5"
+            raise ValueError(told) from None
+    return found
+
+
+COMMANDS = {"power": power, "simulate": simulate}
