@@ -99,4 +99,59 @@ def numbers(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
     return found
 
 
-COMMANDS = {"power": power, "simulate": simulate}
+def analyse(
+    study: Study,
+    answers: Path | None = None,
+    out: Path | None = None,
+    metrics: Path | None = None,
+    primary: str = "",
+    seed: int = 0,
+) -> None:
+    """Turn answers into the tables and figures of the study, with intervals over raters and images.
+
+    Args:
+        study: the folder that `aotlib study plan` made.
+        answers: a folder of files of answers, or a server's database; STUDY/answers.sqlite and STUDY/answers, as far
+            as they are there, when not given.
+        out: the folder for tables and figures; STUDY/analysis when not given.
+        metrics: what `aotlib evaluate --images` wrote of these methods, to be held against what people see.
+        primary: the method whose preferences are drawn; the first of the plan when not given.
+        seed: of the resampling behind the intervals.
+    """
+    from aotlib.study import analysis
+    from aotlib.study import plan as plans
+
+    made, out = plans.read(study), out or study / "analysis"
+    check_choice("--primary", primary or made["methods"][0], made["methods"])
+    given = gathered(study, answers)
+    record = analysis.analyse(study, given, out, metrics, primary=primary, seed=seed)
+    print(_summary(out, record))
+
+
+def gathered(study: Path, place: Path | None = None) -> list[dict]:
+    r"""The answers at `place`, or those that a study's folder holds: in the server's database, and as files."""
+    from aotlib.study.answers import read_folder
+    from aotlib.study.store import NAME, export
+
+    if place is not None:
+        return export(place) if place.is_file() else read_folder(place)
+    found = export(study / NAME) if (study / NAME).is_file() else []
+    found += read_folder(study / "answers") if any((study / "answers").glob("**/*.json")) else []
+    if not found:
+        where = f"there is no answer in {study / NAME} nor in {study / 'answers'}"
+        raise ValueError(f"{where}; put files of answers there, or say with --answers where they are")
+    return found
+
+
+def _summary(out: Path, record: dict) -> str:
+    """The table that a paper would show, and where all is."""
+    prefix = "simulated_" if record["simulated"] else ""
+    table = (out / "tables" / f"{prefix}user_study.md").read_text(encoding="utf-8").strip()
+    numbers = record["metrics"]
+    counts = f"{numbers['votes']} votes of {numbers['raters'] - numbers['left_out']} raters"
+    left = f"; {numbers['left_out']} left out by the rule of the plan" if numbers["left_out"] else ""
+    warning = "SIMULATED: none of these raters exists\n" if record["simulated"] else ""
+    return f"{warning}{counts}{left}\n\n{table}\n\ntables: {out / 'tables'}\nfigures: {out / 'figures'}"
+
+
+COMMANDS = {"power": power, "simulate": simulate, "analyse": analyse}

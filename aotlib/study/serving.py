@@ -60,6 +60,8 @@ def run(
         )
         try:
             uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:
+            print(f"stopped; {sum(row['answered'] for row in store.raters())} answers are in {store.path}")
         finally:
             store.close()
 
@@ -71,6 +73,7 @@ def _listener(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()  # who comes before the server is ready waits
     except OSError as error:
         why = f"{error.strerror or error}; another program may have it: try --port {port + 1}, or --port 0 for any"
         raise OSError(f"cannot listen at {host}, port {port}: {why}") from error

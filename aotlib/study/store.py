@@ -18,6 +18,7 @@ from aotlib.study import answers
 from aotlib.study import plan as plans
 
 NAME = "answers.sqlite"
+LATEST = "9999"  # a year after all times
 LONGEST_S = 86_400.0  # a day in front of one task is no answer
 TABLES = """
 CREATE TABLE IF NOT EXISTS study (plan TEXT NOT NULL);
@@ -58,7 +59,7 @@ class Store:
     def __init__(
         self, path: Path, plan: dict, *, abandoned_s: float = 3600.0, clock: Callable[[], datetime] = now
     ) -> None:
-        self.plan, self.abandoned, self.clock = plan, timedelta(seconds=abandoned_s), clock
+        self.path, self.plan, self.abandoned, self.clock = path, plan, timedelta(seconds=abandoned_s), clock
         self.trials = [{trial["trial"]: trial for trial in one["trials"]} for one in plan["sessions"]]
         self.lock = threading.Lock()
         self.database = _opened(path)
@@ -101,21 +102,14 @@ class Store:
 
     def _next_session(self, time: datetime) -> int:
         """The first session that nobody has; else the one that was abandoned longest ago."""
-        rows = self._raters()
-        held: dict[int, list[dict]] = {number: [] for number in range(len(self.trials))}
-        for row in rows:
-            held[row["session"]].append(row)
-        for number, holders in held.items():
-            if not holders:
-                return number
-        latest = {
-            number: max(row["seen"] for row in holders)
-            for number, holders in held.items()
-            if not any(self.state(row, time) in ("complete", "under way") for row in holders)
-        }
-        if not latest:
+        time_of: dict[int, str] = dict.fromkeys(range(len(self.trials)), "")  # last seen; "" is before all times
+        for row in self._raters():
+            kept = self.state(row, time) != "abandoned"
+            time_of[row["session"]] = max(time_of[row["session"]], LATEST if kept else row["seen"])
+        session = min(time_of, key=time_of.__getitem__)
+        if time_of[session] == LATEST:
             raise Refused(409, "all sessions of this study are taken")
-        return min(latest, key=latest.__getitem__)
+        return session
 
     def _raters(self) -> list[dict]:
         rows = self.database.execute(

@@ -1,0 +1,140 @@
+"""The commands of a user study: from folders to a plan, a page, a server, and what each says of mistakes."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx2
+import pytest
+
+from aotlib import cli
+from aotlib.study import plan as plans
+
+
+@pytest.fixture(scope="module")
+def folders(make_study, tmp_path_factory):
+    """The folders that `make_study` fills with pictures."""
+    make_study(tmp_path_factory.mktemp("study") / "study")
+    return next(path for path in tmp_path_factory.getbasetemp().iterdir() if (path / "alphafill").is_dir())
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """A function that runs a command and gives what it printed."""
+
+    def runs(*words, code=0):
+        monkeypatch.setattr(sys, "argv", ["aotlib", "study", *map(str, words)])
+        if code == 0:
+            cli.main()
+            return capsys.readouterr().out
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        told = capsys.readouterr()
+        assert stop.value.code == code and told.out == "" and "Traceback" not in told.err
+        return told.err
+
+    return runs
+
+
+@pytest.fixture
+def planned(folders, run, tmp_path):
+    """A study of two methods."""
+    design = ("--pair", 3, "--sessions", 2, "--practice", 1, "--seed", 5, "--ties")
+    methods = (f"first={folders / 'alphafill'}", folders / "betafill")
+    rest = ("--truth", folders / "truth", "--masks", folders / "masks", "--out", tmp_path / "study")
+    said = run("plan", *methods, *rest, *design)
+    assert "2 methods, 4 images, 2 sessions of 5 tasks" in said and "aotlib study serve" in said
+    return tmp_path / "study"
+
+
+def test_help_of_every_command_comes_without_torch():
+    check = (
+        "import sys, aotlib.cli, aotlib.study_cli; sys.exit(bool({'torch', 'pandas', 'fastapi'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+    done = subprocess.run([sys.executable, "-m", "aotlib", "study", "--help"], capture_output=True, text=True)
+    assert all(word in done.stdout for word in ("plan", "power", "page", "serve", "simulate", "analyse"))
+
+
+def test_a_plan_has_what_was_asked_for(planned, tmp_path):
+    plan = plans.read(planned, check_files=True)
+    assert plan["methods"] == ["first", "betafill"] and plan["ties"] and plan["seed"] == 5
+    kinds = [trial["kind"] for session in plan["sessions"] for trial in session["trials"]]
+    assert kinds == ["pair"] * 10
+
+
+def test_consent_is_read_from_a_file(folders, run, tmp_path):
+    (tmp_path / "consent.txt").write_text("First paragraph.\n\nSecond.\n", encoding="utf-8")
+    rest = ("--truth", folders / "truth", "--masks", folders / "masks", "--consent", tmp_path / "consent.txt")
+    run("plan", folders / "alphafill", folders / "betafill", *rest, "--out", tmp_path / "study", "--pair", 2)
+    assert plans.read(tmp_path / "study")["consent"] == "First paragraph.\n\nSecond."
+
+
+def test_pages_for_all_and_for_each(planned, run):
+    said = run("page", planned)
+    assert "page.html?session=0" in said and (planned / "page.html").is_file()
+    assert "2 pages" in run("page", planned, "--each")
+    names = sorted(path.name for path in (planned / "pages").iterdir())
+    assert names == ["session-000.html", "session-001.html"]
+    assert (planned / "pages" / names[0]).stat().st_size < (planned / "page.html").stat().st_size
+
+
+def test_mistakes_are_answered_in_words(planned, folders, run, tmp_path):
+    pictures = ("--truth", folders / "truth", "--masks", folders / "masks")
+    fills = (folders / "alphafill", folders / "betafill")
+    assert "holds a plan already" in run("plan", *fills, *pictures, "--out", planned, code=1)
+    assert "is no folder" in run("plan", tmp_path / "none", *pictures, "--out", tmp_path / "new", code=1)
+    assert "name them" in run("plan", fills[0], fills[0], *pictures, "--out", tmp_path / "new", code=1)
+    assert "masks or inputs" in run("plan", *fills, *pictures[:2], "--out", tmp_path / "new", code=1)
+    assert "sessions 0 to 1" in run("page", planned, "--session", 2, code=1)
+    assert "aotlib study plan" in run("serve", tmp_path / "none", code=1)
+    assert "--abandoned-min" in run("serve", planned, "--abandoned-min", 0, code=1)
+    assert "did you mean 'first'" in run("simulate", planned, "--ability", "frist=1", code=1)
+    assert "NAME=NUMBER" in run("simulate", planned, "--ability", "first=much", code=1)
+    assert not (tmp_path / "new").exists() and not (planned / "simulated").exists()
+
+
+def test_power_says_how_many_raters(run):
+    said = run(
+        "power", "--methods", 2, "--images", 400, "--trials", 40, "--preference", 0.6, "--rater-icc", 0, "--lost", 0
+    )
+    row = [cell.strip() for cell in said.splitlines()[4].split("|")]
+    assert float(row[1]) == 0.6 and row[2] == "210"  # the exact binomial test, notebook 09
+
+
+def test_simulated_answers_say_that_they_are(planned, run):
+    said = run("simulate", planned, "--ability", "first=2", "--rater", "careful", "--rater", "tired")
+    assert "do not exist" in said
+    found = [json.loads(path.read_text()) for path in sorted((planned / "simulated").glob("*.json"))]
+    assert len(found) == 2 and all(one["simulated"] for one in found)
+    assert "holds answers already" in run("simulate", planned, code=1)
+
+
+def test_a_server_runs_once_a_study_and_at_a_free_port(planned, run):
+    command = [sys.executable, "-m", "aotlib", "study", "serve", str(planned), "--port", "0"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        said = "".join(
+            iter(lambda: running.stdout.readline(), "Ctrl-C stops it; nothing is lost, and the same command goes on.\n")
+        )
+        address = re.search(r"raters +(http\S+)", said).group(1)
+        assert address.startswith("http://127.0.0.1:") and (planned / "progress.key").read_text().strip() in said
+        reply = httpx2.get(address, timeout=20)
+        assert reply.status_code == 200 and "server" not in reply.headers
+        assert "another process" in run("serve", planned, "--port", 0, code=1)
+    finally:
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=30) == 0
+        running.stdout.close()
+
+
+def test_a_port_that_is_taken_is_told(planned, run):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        told = run("serve", planned, "--port", port, code=1)
+    assert f"port {port}" in told and "--port" in told
