@@ -5,7 +5,7 @@ Taught in notebook 09.
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ class Findings(NamedTuple):
 
 def analyse(
     plan: str | Path,
-    given: str | Path,
+    given: str | Path | Sequence[dict],
     out_dir: str | Path,
     metrics_csv: str | Path | None = None,
     *,
@@ -50,7 +50,7 @@ def analyse(
 
     Args:
         plan: plan.json or its folder.
-        given: a folder of files of answers, or the server's database of them.
+        given: a folder of files of answers, the server's database of them, or the answers themselves.
         metrics_csv: what ``aotlib evaluate --images`` wrote of the methods, to be held against the votes.
         primary: the method whose preferences are drawn; the plan's first, when not given.
 
@@ -61,7 +61,7 @@ def analyse(
     """
     started, out_dir = time.perf_counter(), Path(out_dir)
     content = plans.read(plan)
-    votes = answers.votes(content, _answers(Path(given)))
+    votes = answers.votes(content, _answers(given))
     long = pd.read_csv(metrics_csv) if metrics_csv else None
     figures.style()
     found = analysed(content, votes, long, primary=primary, n_resamples=n_resamples, seed=seed)
@@ -81,12 +81,14 @@ def analyse(
     return record
 
 
-def _answers(place: Path) -> list[dict]:
-    if place.is_file():
+def _answers(given: str | Path | Sequence[dict]) -> Sequence[dict]:
+    if not isinstance(given, str | Path):
+        return given
+    if Path(given).is_file():
         from aotlib.study import store  # here: the database is the server's
 
-        return store.export(place)
-    return answers.read_folder(place)
+        return store.export(Path(given))
+    return answers.read_folder(given)
 
 
 def _clear(out_dir: Path) -> None:
