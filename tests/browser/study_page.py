@@ -23,6 +23,7 @@ return boxes.filter(b => Math.abs(b.width - boxes[0].width) > 0.5 || Math.abs(b.
   .map(b => [b.width, b.height, boxes[0].width, boxes[0].height])"""
 NARROW = """return [...document.querySelectorAll('button, .option')].filter(e => e.getClientRects().length)
   .filter(e => e.getBoundingClientRect().height < 40 || e.getBoundingClientRect().width < 44).map(e => e.outerHTML)"""
+FEEDBACK = "return document.getElementById('feedback')?.textContent ?? ''"
 KEPT = "return Object.keys(localStorage)"
 
 
@@ -145,19 +146,30 @@ def test_reloading_in_the_middle_goes_on_where_it_was(browser, opened):
     assert [one["choice"] for one in given["answers"]] == rater.chosen
 
 
-def test_nothing_is_taken_before_the_least_time_nor_without_a_choice(browser, opened):
-    rater = opened(3)
+def test_nothing_is_taken_before_the_least_time(browser, make_study, tmp_path):
+    folder = make_study(tmp_path / "study", minimum_s=6.0)
+    browser.show(page.write(folder, folder / "page.html", sessions=[0]), 1280)
+    rater = Rater(browser, plans.read(folder)["sessions"][0]["trials"])
     rater.agree()
     browser.wait("return document.querySelector('.task:not(.waiting)')")
-    browser.press("1", "ENTER", "ENTER")
-    assert browser.ask("return document.getElementById('feedback').textContent") == ""
-    assert "look first" in browser.ask("return document.getElementById('said').textContent")
-    rater.take(len([trial for trial in rater.trials if trial["practice"]]))
-    rater.wait_for(rater.trials[3])
-    count = browser.ask("return document.getElementById('count').textContent")
+    browser.press("1", "ENTER")
+    assert "look first" in browser.wait("return document.getElementById('said').textContent")
+    browser.ask("document.querySelector('#stage button.main').click()")
+    assert browser.ask(FEEDBACK) == ""
+    rater.wait_for(rater.trials[0])
+    browser.press("ENTER")
+    browser.wait(FEEDBACK)
+    kept = json.loads(browser.ask("return Object.values(localStorage)[0]"))
+    assert kept["answers"][0]["seconds"] >= 6
+
+
+def test_nothing_is_taken_without_a_choice(browser, opened):
+    rater = opened(3)
+    rater.agree()
+    rater.wait_for(rater.trials[0])
     browser.press("ENTER")
     assert browser.ask("return document.getElementById('said').textContent") == "Please choose first."
-    assert browser.ask("return document.getElementById('count').textContent") == count
+    assert browser.ask(FEEDBACK) == ""
 
 
 def test_a_pause_hides_the_pictures_and_stops_the_clock(browser, opened):
@@ -184,9 +196,6 @@ def test_only_practice_gives_feedback_and_says_what_was_expected(browser, opened
     assert all(("right" in trial) <= trial["practice"] for trial in public)
     assert all(said[f"feedback {kind}"] for kind in ("pair", "real", "rank"))
     assert not any(said[f"task {kind}"] for kind in ("pair", "real", "rank"))
-
-
-FEEDBACK = "return document.getElementById('feedback')?.textContent ?? ''"
 
 
 def test_a_ranking_can_be_mended(browser, opened):
