@@ -164,6 +164,8 @@ def test_who_guesses_tokens_is_slowed_down(client):
         for i in range(30)
     ]
     assert statuses[0] == 401 and statuses[-1] == 429 and set(statuses) == {401, 429}
+    headers, _ = begin(client)  # from the same address
+    assert client.post("/api/resume", json={}, headers=headers).status_code == 200
 
 
 def test_who_answers_faster_than_people_is_slowed_down(client):
@@ -290,6 +292,7 @@ def test_progress_opens_with_the_key_only(client):
 def test_who_guesses_keys_is_slowed_down(client):
     statuses = [client.post("/progress", data={"key": str(i)}).status_code for i in range(30)]
     assert statuses[0] == 403 and statuses[-1] == 429
+    assert client.post("/progress", data={"key": "the key"}).status_code == 429  # a lucky guess is worth nothing
 
 
 def test_scripts_in_names_are_shown_as_text(client):

@@ -3,6 +3,7 @@ r"""What a server of a study puts before and behind everything else: limits of h
 Taught in notebook 09.
 """
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -43,25 +44,19 @@ class Limiter:
 
     def __init__(self, *, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate, self.burst, self.clock = rate, burst, clock
+        self.lock = threading.Lock()
         self.left: dict[str, tuple[float, float]] = {}  # by key: how often still, and when that was so
 
     def allows(self, key: str) -> bool:
         r"""Whether `key` may go on now, which is counted."""
-        left, now = self._left(key), self.clock()
-        self.left.pop(key, None)
-        if len(self.left) >= MOST_KEYS:
-            del self.left[next(iter(self.left))]  # the one that was asked for longest ago
-        self.left[key] = (left - (left >= 1), now)
-        return left >= 1
-
-    def exhausted(self, key: str) -> bool:
-        r"""Whether `key` would be refused now; nothing is counted."""
-        return self._left(key) < 1
-
-    def _left(self, key: str) -> float:
         now = self.clock()
-        left, then = self.left.get(key, (self.burst, now))
-        return min(self.burst, left + self.rate * (now - then))
+        with self.lock:
+            left, then = self.left.pop(key, (self.burst, now))
+            left = min(self.burst, left + self.rate * (now - then))
+            if len(self.left) >= MOST_KEYS:
+                del self.left[next(iter(self.left))]  # the one that was asked for longest ago
+            self.left[key] = (left - (left >= 1), now)
+        return left >= 1
 
 
 def address(request: Request) -> str:

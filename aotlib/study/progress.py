@@ -60,10 +60,10 @@ def routes(study: "Study") -> APIRouter:
 
     @found.post("/progress")
     async def enter(request: Request) -> Response:
-        study.check_stranger(request)
+        if not study.guesses.allows(address(request)):
+            return rendered(429, wrong=True, often=True)
         given = parse_qs((await request.body()).decode("utf-8", "replace")).get("key", [""])[0]
         if not _same(given.strip(), study.key):
-            study.strangers.allows(address(request))
             return rendered(403, wrong=True)
         reply = RedirectResponse("progress", 303)
         safe = request.url.scheme == "https"

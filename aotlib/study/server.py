@@ -65,12 +65,13 @@ class Study:
         self.html, self.script, self.style = page.html(plan, words), page.script(), page.style()
         self.begins = Limiter(rate=1, burst=300)  # by address: a class room stands behind one
         self.calls = Limiter(rate=4, burst=60)  # by token: after a lost connection many answers come at once
-        self.strangers = Limiter(rate=0.2, burst=20)  # by address: wrong tokens and keys
+        self.strangers = Limiter(rate=0.2, burst=20)  # by address: wrong tokens; a right one always opens
+        self.guesses = Limiter(rate=0.1, burst=10)  # by address: keys of the progress page, right or wrong
 
     def refused(self, request: Request, error: Refused) -> JSONResponse:
-        """What is refused is told in a line; who guesses tokens or keys is slowed down."""
-        if error.status == 401:
-            self.strangers.allows(address(request))
+        """What is refused is told in a line; who guesses tokens is slowed down."""
+        if error.status == 401 and not self.strangers.allows(address(request)):
+            error = Refused(429, "too many wrong tokens from this address; try again in a minute")
         return JSONResponse({"detail": str(error)}, error.status)
 
     @property
@@ -80,16 +81,11 @@ class Study:
 
     def token(self, request: Request, given: Bearer) -> str:
         """The token of a request, which may be wrong: the store says whose it is."""
-        self.check_stranger(request)
         if given is None or not 20 <= len(given.credentials) <= 100:
             raise Refused(401, "a token is needed")
         if not self.calls.allows(given.credentials):
             raise Refused(429, "too many requests; try again in a moment")
         return given.credentials
-
-    def check_stranger(self, request: Request) -> None:
-        if self.strangers.exhausted(address(request)):
-            raise Refused(429, "too many wrong tokens or keys from this address; try again in a minute")
 
 
 def application(study: Study) -> ASGIApp:

@@ -17,7 +17,7 @@ from aotlib.study.progress import key_in
 from aotlib.study.server import Study, application
 from aotlib.study.store import NAME, Store
 
-MOST_AT_ONCE = 2_000  # connections; more are answered with 503, and the page tries again
+MOST_AT_ONCE = 900  # connections, each an open file of the usual 1,024; more get a 503, and the page tries again
 
 
 def run(
