@@ -105,6 +105,7 @@ def analyse(
     out: Path | None = None,
     metrics: Path | None = None,
     primary: str = "",
+    resamples: int = 400,
     seed: int = 0,
 ) -> None:
     """Turn answers into the tables and figures of the study, with intervals over raters and images.
@@ -116,7 +117,8 @@ def analyse(
         out: the folder for tables and figures; STUDY/analysis when not given.
         metrics: what `aotlib evaluate --images` wrote of these methods, to be held against what people see.
         primary: the method whose preferences are drawn; the first of the plan when not given.
-        seed: of the resampling behind the intervals.
+        resamples: how often raters and images are drawn anew for the intervals.
+        seed: of these draws.
     """
     from aotlib.study import analysis
     from aotlib.study import plan as plans
@@ -124,7 +126,7 @@ def analyse(
     made, out = plans.read(study), out or study / "analysis"
     check_choice("--primary", primary or made["methods"][0], made["methods"])
     given = gathered(study, answers)
-    record = analysis.analyse(study, given, out, metrics, primary=primary, seed=seed)
+    record = analysis.analyse(study, given, out, metrics, primary=primary, n_resamples=resamples, seed=seed)
     print(_summary(out, record))
 
 
@@ -148,7 +150,8 @@ def _summary(out: Path, record: dict) -> str:
     prefix = "simulated_" if record["simulated"] else ""
     table = (out / "tables" / f"{prefix}user_study.md").read_text(encoding="utf-8").strip()
     numbers = record["metrics"]
-    counts = f"{numbers['votes']} votes of {numbers['raters'] - numbers['left_out']} raters"
+    people = numbers["raters"] - numbers["left_out"]
+    counts = f"{numbers['votes']} votes of {people} rater{'' if people == 1 else 's'}"
     left = f"; {numbers['left_out']} left out by the rule of the plan" if numbers["left_out"] else ""
     warning = "SIMULATED: none of these raters exists\n" if record["simulated"] else ""
     return f"{warning}{counts}{left}\n\n{table}\n\ntables: {out / 'tables'}\nfigures: {out / 'figures'}"

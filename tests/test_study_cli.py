@@ -11,7 +11,9 @@ import httpx2
 import pytest
 
 from aotlib import cli
+from aotlib.study import answers
 from aotlib.study import plan as plans
+from aotlib.study.store import NAME, Store
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +113,43 @@ def test_simulated_answers_say_that_they_are(planned, run):
     found = [json.loads(path.read_text()) for path in sorted((planned / "simulated").glob("*.json"))]
     assert len(found) == 2 and all(one["simulated"] for one in found)
     assert "holds answers already" in run("simulate", planned, code=1)
+
+
+def test_three_commands_from_folders_to_the_figure(folders, run, tmp_path):
+    """Raters of the server like the least noise, one of a file does too; what comes out says so."""
+    study, methods = tmp_path / "study", ("alphafill", "betafill", "gammafill")
+    pictures = ("--truth", folders / "truth", "--masks", folders / "masks", "--out", study)
+    run("plan", *(folders / name for name in methods), *pictures, "--sessions", 6, "--pair", 12, "--practice", 1)
+    plan = plans.read(study)
+    store = Store(study / NAME, plan)
+    for _ in range(5):
+        token, _, session = store.begin()
+        for trial in plan["sessions"][session]["trials"]:
+            store.answer(token, trial["trial"], least_noise(plan, trial), 2.0)
+    store.close()
+    sixth = [{"trial": trial["trial"], "choice": least_noise(plan, trial), "seconds": 2.0, "at": "2026-01-01T00:00:00Z"}
+             for trial in plan["sessions"][5]["trials"]]  # fmt: skip
+    head = {"format": answers.FORMAT, "plan": plans.identity(plan), "session": 5, "rater": "f" * 32, "simulated": False}
+    (study / "answers").mkdir()
+    (study / "answers" / "sixth.json").write_text(json.dumps(head | {"viewport": None, "answers": sixth}))
+    said = run("analyse", study, "--resamples", 50)
+    counted = sum(not (trial["practice"] or trial["catch"]) for trial in plan["sessions"][0]["trials"])
+    assert f"{6 * counted} votes of 6 raters" in said and "SIMULATED" not in said
+    rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("| ")]
+    assert rows[1:4] == list(methods)  # the best first
+    assert list((study / "analysis" / "figures").glob("*.png")) and (study / "analysis" / "study.json").is_file()
+
+
+def least_noise(plan, trial):
+    """What somebody chooses who sees noise: the truth, then the methods by name, then the broken fill."""
+    names = [plan["files"][file]["method"] or plan["files"][file]["role"] for file in trial["shown"]]
+    order = ["truth", "alphafill", "betafill", "gammafill", "broken"]
+    return "left" if order.index(names[0]) < order.index(names[1]) else "right"
+
+
+def test_answers_that_are_not_there_are_told(planned, run, tmp_path):
+    assert "no answer in" in run("analyse", planned, code=1)
+    assert "no .json file" in run("analyse", planned, "--answers", tmp_path / "none", code=1)
 
 
 def test_a_server_runs_once_a_study_and_at_a_free_port(planned, run):
