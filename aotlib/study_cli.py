@@ -99,6 +99,7 @@ def page(
     out: Path | None = None,
     session: Annotated[tuple[int, ...], tyro.conf.UseAppendAction] = (),
     each: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    quality: int | None = None,
     words: Path | None = None,
 ) -> None:
     """Write the study as one HTML file, which opens from a disk or any web server and sends nothing anywhere.
@@ -110,27 +111,27 @@ def page(
         out: the HTML file; STUDY/page.html when not given; with --each a folder.
         session: only this session; again for one more.
         each: a file for each session: smaller, and no number is needed.
+        quality: of the pictures, all alike, 1 to 100: a smaller file with losses, which the paper should tell;
+            lossless when not given.
         words: a JSON file with other words for the page, such as a translation.
     """
     from aotlib.study import page as pages
     from aotlib.study import plan as plans
 
-    made, said = plans.read(study), pages.read_words(words)
+    made, how = plans.read(study), {"words": pages.read_words(words), "quality": quality}
     numbers = list(session or range(len(made["sessions"])))
     if each:
         folder = out or study / "pages"
-        paths = [pages.write(study, folder / f"session-{n:03d}.html", sessions=[n], words=said) for n in numbers]
-        print(
-            f"{folder}: {len(paths)} pages, one a rater; put the files of answers that come back into {study}/answers"
-        )
-        return
-    path = pages.write(study, out or study / "page.html", sessions=numbers, words=said)
-    megabytes = path.stat().st_size / 1e6
-    print(f"{path}: {megabytes:.1f} MB, sessions {', '.join(map(str, numbers))}")
-    print(f"give each rater their own number, as in {path.name}?session={numbers[0]}, ", end="")
-    print(f"and put the files of answers that come back into {study}/answers")
+        paths = [pages.write(study, folder / f"session-{n:03d}.html", sessions=[n], **how) for n in numbers]
+        print(f"{folder}: {len(paths)} pages, one a rater", end="")
+    else:
+        paths = [pages.write(study, out or study / "page.html", sessions=numbers, **how)]
+        print(f"{paths[0]}: give each rater their own number, as in {paths[0].name}?session={numbers[0]}", end="")
+    megabytes = max(path.stat().st_size for path in paths) / 1e6
+    print(f"; {megabytes:.1f} MB\nfiles of answers that come back go into {study / 'answers'}")
     if megabytes > LARGE_MB:
-        print("that is much for one page: --each writes smaller ones, and `aotlib study serve` sends what is needed")
+        smaller = "--quality 95" if each else "--each or --quality 95"
+        print(f"that is much for a page: {smaller} makes it smaller, `aotlib study serve` sends what is needed")
 
 
 def serve(

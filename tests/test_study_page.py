@@ -80,6 +80,17 @@ def test_every_picture_is_there_once_and_pixel_for_pixel(folder, plan, text):
         np.testing.assert_array_equal(shown, Image.open(folder / plan["files"][name]["path"]))
 
 
+def test_a_lower_quality_is_smaller_and_the_same_for_all(folder, text, tmp_path):
+    lossy = page.write(folder, tmp_path / "lossy.html", quality=80).read_text(encoding="utf-8")
+    assert set(pictures_of(lossy)) == set(pictures_of(text))
+    before, after = (sum(map(len, pictures_of(one).values())) for one in (text, lossy))
+    assert after < before / 2
+    kinds = {base64.b64decode(data)[12:16] for data in pictures_of(lossy).values()}
+    assert kinds == {b"VP8 "}  # WebP with losses; VP8L is without
+    with pytest.raises(ValueError, match="1 to 100"):
+        page.write(folder, tmp_path / "none.html", quality=0)
+
+
 def test_the_source_tells_no_method_image_role_or_catch(plan, text):
     plain = re.sub(r"[A-Za-z0-9+/=]{200,}", "", text)  # base64 can spell anything
     words = [

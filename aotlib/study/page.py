@@ -13,6 +13,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 from PIL import Image
+from tqdm import tqdm
 
 from aotlib.choices import nearest
 from aotlib.files import replacing
@@ -28,11 +29,13 @@ def write(
     *,
     sessions: Sequence[int] | None = None,
     words: Mapping[str, str] | None = None,
+    quality: int | None = None,
 ) -> Path:
     r"""``out`` is the page of the study in `folder`, with the given sessions or all; it needs nothing else.
 
     Args:
         words: what the page says, where it is to differ from `read_words()`.
+        quality: of pictures, from 1 to 100, for all alike; lossless, when not given.
 
     Raises:
         ValueError: for a session that the plan has not, and for pictures that are not those of the plan.
@@ -43,7 +46,8 @@ def write(
     numbers = range(len(plan["sessions"])) if sessions is None else sorted(set(sessions))
     shown = {number: session_of(plan, number) for number in numbers}
     used = {file for session in shown.values() for trial in session["trials"] for file in _files(trial)}
-    pictures = [(name, webp(folder / plan["files"][name]["path"])) for name in sorted(used)]  # the order tells nothing
+    bar = tqdm(sorted(used), desc="encoding", disable=None, leave=False)  # sorted: the order tells nothing
+    pictures = [(name, webp(folder / plan["files"][name]["path"], quality)) for name in bar]
     with replacing(Path(out)) as temporary:
         temporary.write_text(html(plan, words or read_words(), sessions=shown, pictures=pictures), encoding="utf-8")
     return Path(out)
@@ -62,11 +66,20 @@ def session_of(plan: dict, number: int) -> dict:
     return {key: value for key, value in plans.public(plan, number).items() if key not in ("title", "consent", "plan")}
 
 
-def webp(path: Path) -> str:
-    r"""The picture's very pixels as lossless WebP, base64: every picture is encoded alike, whatever file it came as."""
+def webp(path: Path, quality: int | None = None) -> str:
+    r"""The picture as WebP, base64: its very pixels, or with losses at a `quality`, from 1 to 100.
+
+    Every picture of a page is encoded alike, whatever file it came as, so that none is told by its artefacts.
+
+    Raises:
+        ValueError: for a quality that there is not.
+    """
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}: give 1 to 100, such as 95, or nothing for lossless pictures")
+    how = {"lossless": True, "quality": 60, "exact": True} if quality is None else {"quality": quality}
     file = io.BytesIO()
     with Image.open(path) as picture:
-        picture.convert("RGB").save(file, "WEBP", lossless=True, quality=60, method=4, exact=True)
+        picture.convert("RGB").save(file, "WEBP", method=4, **how)
     return base64.b64encode(file.getvalue()).decode()
 
 
