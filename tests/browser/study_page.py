@@ -114,6 +114,29 @@ def test_a_session_with_keys_only_ends_in_a_file_of_these_answers(browser, opene
     assert browser.console() == []
 
 
+def test_each_place_shows_the_picture_that_the_plan_says(browser, opened, plan):
+    """A page that swapped left and right would turn every result round, and look well."""
+    shown, tasks = [], [f"{when} {kind}" for when in ("practice", "task") for kind in ("pair", "real", "rank")]
+    rater = opened(0, look=lambda name: name in tasks and shown.append(browser.ask(SHOWN)))
+    rater.agree()
+    rater.take()
+    for trial, seen in zip(rater.trials, shown, strict=True):
+        places = {"pair": ["left", "right"], "real": [""], "rank": ["Picture 1", "Picture 2", "Picture 3"]}[
+            trial["kind"]
+        ]
+        expected = [["input", trial["input"]]] if trial["input"] else []
+        assert seen == expected + [list(pair) for pair in zip(places, trial["shown"], strict=True)]
+
+
+SHOWN = """const files = Object.fromEntries([...document.querySelectorAll('script[type="text/plain"]')]
+  .map(e => [`data:image/webp;base64,${e.textContent.trim()}`, e.id.replace('picture-', '')]));
+const images = [...document.querySelectorAll('.task img')];
+images.sort((a, b) => a.getBoundingClientRect().x - b.getBoundingClientRect().x);
+return images.map(image => [image.closest('figure:has(figcaption)') ? 'input' :
+  image.closest('label')?.querySelector('input').value ?? image.closest('button')?.ariaLabel.split(',')[0] ?? '',
+  files[image.src]])"""
+
+
 def test_a_session_with_a_finger_on_a_phone(browser, opened, plan):
     rater = opened(1, 360, touches=True)
     rater.agree()
