@@ -60,6 +60,7 @@ def test_a_session_ends_with_every_answer_in_the_database(browser, server, plan,
     assert choices(given) == rater.chosen and len(rater.chosen) == len(rater.trials)
     assert answers.votes(plan, [given]).seconds.between(0.2, 60).all()
     assert given["viewport"] == [width, 800]
+    assert f"yours is {given['rater'][:8]}." in browser.ask("return document.getElementById('arrival').textContent")
     assert browser.console() == []
     hosts = browser.ask("return [...new Set(performance.getEntriesByType('resource').map(e => new URL(e.name).host))]")
     assert hosts == [f"127.0.0.1:{server.port}"]

@@ -3,7 +3,7 @@
 function end() {
   showProgress(null);
   const title = heading(word("end_title"));
-  if (study.mode === "file") return show("end", title, element("p", {}, word("end_file")), ...savingParts());
+  if (study.mode === "file") return show("end", title, element("p", {}, word("end_file")), ...savingParts(), ownNumber());
   show("end", title, element("div", { id: "arrival" }));
   drawArrival();
 }
@@ -12,7 +12,7 @@ function drawArrival() {
   const place = document.getElementById("arrival");
   if (!place || !state) return;
   if (!state.waiting.length) {
-    return place.replaceChildren(element("p", {}, word("end_server")), buttons(anotherButton()));
+    return place.replaceChildren(element("p", {}, word("end_server")), ownNumber(), buttons(anotherButton()));
   }
   const text = state.gone ? word("unknown_place") : word("end_waiting", { n: state.waiting.length });
   if (place.childElementCount) place.firstChild.textContent = text;
@@ -20,6 +20,11 @@ function drawArrival() {
 }
 
 document.addEventListener("delivery", drawArrival);
+
+// The beginning of the random id, by which a researcher who pays finds the answers.
+function ownNumber() {
+  return element("p", { className: "small" }, word("end_number", { number: state.rater.slice(0, 8) }));
+}
 
 function anotherButton() {
   return button(word("another"), () => {
