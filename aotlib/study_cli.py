@@ -53,24 +53,12 @@ def plan(
     from aotlib.study import plan as plans
 
     said = {} if consent is None else {"consent": consent.read_text(encoding="utf-8").strip()}
-    folders = named(methods)
-    path = plans.make(
-        folders,
-        truth,
-        out,
-        masks=masks,
-        inputs=inputs,
-        hole=hole,
-        design=design,
-        title=title,
-        minimum_s=minimum_s,
-        ties=ties,
-        **said,
-    )
-    made = plans.read(path)
-    trials = len(made["sessions"][0]["trials"])
-    counts = f"{len(folders)} methods, {len(made['images'])} images, {design.sessions} sessions of {trials} tasks"
-    print(f"{path}: {counts}\nkeep {path.name} to yourself: it says whose picture is whose. Then one of")
+    said |= {"title": title, "minimum_s": minimum_s, "ties": ties}
+    shown = {"masks": masks, "inputs": inputs, "hole": hole}
+    made = plans.read(plans.make(named(methods), truth, out, design=design, **shown, **said))
+    tasks = len(made["sessions"][0]["trials"])
+    counts = f"{len(methods)} methods, {len(made['images'])} images, {design.sessions} sessions of {tasks} tasks"
+    print(f"{out / 'plan.json'}: {counts}\nkeep it to yourself: it says whose picture is whose. Then one of")
     print(f"  aotlib study serve {out}   # raters open a page on this machine, answers arrive here")
     print(f"  aotlib study page {out}    # one HTML file to send or put on any web server")
 

@@ -49,26 +49,19 @@ def routes(study: "Study") -> APIRouter:
     environment = jinja2.Environment(autoescape=True, loader=jinja2.FileSystemLoader(SCREEN))
     template = environment.get_template("progress.html.jinja")
 
-    def rendered(status: int = 200, **given) -> HTMLResponse:
+    def page(status: int = 200, **given) -> HTMLResponse:
         return HTMLResponse(template.render(title=study.plan["title"], **given), status)
 
     @found.get("/progress")
     def show(request: Request) -> HTMLResponse:
-        if not _opened(study, request):
-            return rendered(wrong=False)
-        return rendered(rows=rows(study), **totals(study))
+        return page(rows=rows(study), **totals(study)) if _opened(study, request) else page()
 
     @found.post("/progress")
     async def enter(request: Request) -> Response:
-        if not study.guesses.allows(address(request)):
-            return rendered(429, wrong=True, often=True)
         given = parse_qs((await request.body()).decode("utf-8", "replace")).get("key", [""])[0]
-        if not _same(given.strip(), study.key):
-            return rendered(403, wrong=True)
-        reply = RedirectResponse("progress", 303)
-        safe = request.url.scheme == "https"
-        reply.set_cookie(COOKIE, study.cookie, max_age=COOKIE_S, httponly=True, samesite="strict", secure=safe)
-        return reply
+        if not study.guesses.allows(address(request)):
+            return page(429, often=True)
+        return _let_in(study, request) if _same(given.strip(), study.key) else page(403, wrong=True)
 
     @found.get("/progress/answers.zip")
     def download(request: Request) -> Response:
@@ -78,6 +71,12 @@ def routes(study: "Study") -> APIRouter:
         return Response(zipped(study.store.export()), media_type="application/zip", headers=name)
 
     return found
+
+
+def _let_in(study: "Study", request: Request) -> Response:
+    reply, safe = RedirectResponse("progress", 303), request.url.scheme == "https"
+    reply.set_cookie(COOKIE, study.cookie, max_age=COOKIE_S, httponly=True, samesite="strict", secure=safe)
+    return reply
 
 
 def _same(given: str, expected: str) -> bool:

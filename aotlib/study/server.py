@@ -68,6 +68,10 @@ class Study:
         self.strangers = Limiter(rate=0.2, burst=20)  # by address: wrong tokens; a right one always opens
         self.guesses = Limiter(rate=0.1, burst=10)  # by address: keys of the progress page, right or wrong
 
+    def check_begin(self, request: Request) -> None:
+        if not self.begins.allows(address(request)):
+            raise Refused(429, "too many begin at once from this address; try again in a moment")
+
     def refused(self, request: Request, error: Refused) -> JSONResponse:
         """What is refused is told in a line; who guesses tokens is slowed down."""
         if error.status == 401 and not self.strangers.allows(address(request)):
@@ -142,8 +146,7 @@ def _raters(study: Study) -> APIRouter:
 
     @routes.post("/begin")
     def begin(request: Request, given: Begin) -> dict:
-        if not study.begins.allows(address(request)):
-            raise Refused(429, "too many begin at once from this address; try again in a moment")
+        study.check_begin(request)
         token, rater, session = study.store.begin(given.viewport)
         return {"token": token, "rater": rater, "session": study.sessions[session]}
 

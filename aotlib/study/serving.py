@@ -49,21 +49,24 @@ def run(
         study = Study(folder, plan, store, key_in(folder), words or read_words())
         listener = _listener(host, port)
         print(*_told(study, listener, host), sep="\n", flush=True)
-        config = uvicorn.Config(
-            application(study),
-            log_level="warning",
-            access_log=False,  # it would keep addresses of raters
-            server_header=False,
-            proxy_headers=behind_proxy,
-            forwarded_allow_ips="127.0.0.1",
-            limit_concurrency=MOST_AT_ONCE,
-        )
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            uvicorn.Server(_config(study, behind_proxy)).run(sockets=[listener])
         except KeyboardInterrupt:
             print(f"stopped; {sum(row['answered'] for row in store.raters())} answers are in {store.path}")
         finally:
             store.close()
+
+
+def _config(study: Study, behind_proxy: bool) -> uvicorn.Config:
+    return uvicorn.Config(
+        application(study),
+        log_level="warning",
+        access_log=False,  # it would keep addresses of raters
+        server_header=False,
+        proxy_headers=behind_proxy,
+        forwarded_allow_ips="127.0.0.1",
+        limit_concurrency=MOST_AT_ONCE,
+    )
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -80,7 +80,7 @@ def test_two_hundred_raters_at_once(server, killed):
     load, started = Load(server.address), time.monotonic()
     asyncio.run(load.all(kill if killed else nothing))
     seconds, given = time.monotonic() - started, server.answers()
-    assert len(load.confirmed) == RATERS and (load.retried > 0) == killed
+    assert len(load.confirmed) == RATERS and (load.retried > 0 or not killed)
     assert {one["rater"]: {row["trial"]: row["choice"] for row in one["answers"]} for one in given} == load.confirmed
     assert len({one["session"] for one in given}) == RATERS  # nobody got the session of another
     table = answers.votes(plans.read(server.folder), given)

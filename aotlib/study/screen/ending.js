@@ -3,7 +3,9 @@
 function end() {
   showProgress(null);
   const title = heading(word("end_title"));
-  if (study.mode === "file") return show("end", title, element("p", {}, word("end_file")), ...savingParts(), ownNumber());
+  if (study.mode === "file") {
+    return show("end", title, element("p", {}, word("end_file")), ...savingParts(), ownNumber());
+  }
   show("end", title, element("div", { id: "arrival" }));
   drawArrival();
 }

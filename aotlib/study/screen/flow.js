@@ -36,7 +36,8 @@ function introduction() {
   const look = element("p", {}, word("intro_look", { seconds: session.minimum_s }));
   const warning = keeps ? [] : [element("p", { className: "note" }, word("not_kept"))];
   const begin = buttons(mainButton(word("begin"), next));
-  show("introduction", heading(word("intro_title")), element("p", {}, texts.join(" ")), look, howTo(), ...warning, begin);
+  const first = element("p", {}, texts.join(" "));
+  show("introduction", heading(word("intro_title")), first, look, howTo(), ...warning, begin);
 }
 
 function welcomeBack() {
@@ -83,7 +84,8 @@ function openPause() {
   stage.hidden = true;
   const panel = document.getElementById("paused");
   const go = mainButton(word("go_on"), closePause);
-  panel.replaceChildren(heading(word("paused")), element("p", {}, word(`paused_${study.mode}`)), buttons(go, deleteButton()));
+  const text = element("p", {}, word(`paused_${study.mode}`));
+  panel.replaceChildren(heading(word("paused")), text, buttons(go, deleteButton()));
   panel.hidden = false;
   panel.querySelector("h2").focus();
 }

@@ -104,6 +104,7 @@ async function trySending({ trial, choice, seconds }) {
     announce(word("unknown_place"));
     return false;
   }
-  if (reply.status >= 400 && reply.status !== 409) announce(word("refused", { reason: reply.said.detail ?? reply.status }));
+  const kept = reply.status < 400 || reply.status === 409;
+  if (!kept) announce(word("refused", { reason: reply.said.detail ?? reply.status }));
   return true;
 }

@@ -3,9 +3,9 @@
 const PRESSABLE = "button, a, textarea, input:not([type=radio])";
 
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.closest("textarea, input:not([type=radio])")) return;
-  const handled = handleKey(event);
-  if (handled) event.preventDefault();
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return; // the browser's own
+  if (event.target.closest?.("textarea, input:not([type=radio])")) return; // something is being written
+  if (handleKey(event)) event.preventDefault();
 });
 
 function handleKey(event) {
@@ -54,8 +54,9 @@ function askSession(wrong = "") {
     event.preventDefault();
     chooseSession(input.value.trim());
   });
-  const said = wrong ? [element("p", { className: "note", role: "alert" }, word("session_wrong", { number: wrong, ...range }))] : [];
-  show("session", heading(word("session_title")), ...said, form);
+  const said = wrong ? word("session_wrong", { number: wrong, ...range }) : "";
+  const note = element("p", { className: "note", role: "alert", hidden: !said }, said);
+  show("session", heading(word("session_title")), note, form);
 }
 
 function chooseSession(number) {
@@ -80,7 +81,8 @@ async function resume() {
 
 // The server has lost this rater, but the browser still holds answers.
 function rescue() {
-  show("end", heading(study.title), element("p", {}, word("unknown_place")), ...savingParts(), buttons(anotherButton()));
+  const text = element("p", {}, word("unknown_place"));
+  show("end", heading(study.title), text, ...savingParts(), buttons(anotherButton()));
 }
 
 async function takePlace() {

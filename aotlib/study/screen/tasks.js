@@ -1,5 +1,5 @@
-// The three kinds of task. Each gives {body, choice, key, mark}: what is shown, the choice made so far (null when none),
-// what a key does, and how the expected choice is marked after practice.
+// The three kinds of task. Each gives {body, choice, key, mark}: what is shown, the choice made so far (null when there
+// is none), what a key does, and how the expected choice is marked after practice.
 
 function sourceOf(file) {
   if (study.mode === "server") return `picture/${file}.png`;
@@ -31,6 +31,10 @@ function radio(value, key, text, ...before) {
   return element("label", { className: before.length ? "cell option" : "option" }, ...before, caption);
 }
 
+function radioGroup(...children) {
+  return element("div", { className: "task", role: "radiogroup", "aria-labelledby": "question" }, ...children);
+}
+
 function radioTask(body, keys) {
   const inputs = () => [...body.querySelectorAll("input[type=radio]")];
   return {
@@ -57,7 +61,7 @@ function pairTask(trial, ties) {
     return radio(side, String(i + 1), word(side), picture(trial.shown[i], word("picture_alt", { n: i + 1 })));
   });
   const pictures = element("div", { className: "pictures" }, ...inputFigure(trial), ...sides);
-  const body = element("div", { className: "task", role: "radiogroup", "aria-labelledby": "question" }, pictures);
+  const body = radioGroup(pictures);
   const keys = { 1: "left", ArrowLeft: "left", 2: "right", ArrowRight: "right" };
   if (ties) {
     body.append(element("div", { className: "answers" }, radio("tie", "3", word("tie"))));
@@ -69,8 +73,8 @@ function pairTask(trial, ties) {
 function realTask(trial) {
   const shown = element("figure", { className: "cell" }, picture(trial.shown[0], word("picture_alt", { n: 1 })));
   const pictures = element("div", { className: "pictures" }, ...inputFigure(trial), shown);
-  const answers = element("div", { className: "answers" }, radio("real", "1", word("real")), radio("fake", "2", word("fake")));
-  const body = element("div", { className: "task", role: "radiogroup", "aria-labelledby": "question" }, pictures, answers);
+  const two = [radio("real", "1", word("real")), radio("fake", "2", word("fake"))];
+  const body = radioGroup(pictures, element("div", { className: "answers" }, ...two));
   return radioTask(body, { 1: "real", ArrowLeft: "real", 2: "fake", ArrowRight: "fake" });
 }
 
@@ -117,7 +121,8 @@ function rankTask(trial) {
     const at = cells.indexOf(document.activeElement);
     cells[at < 0 ? 0 : (at + by + total) % total].focus();
   };
-  const body = element("div", { className: "task rank" }, help, pictures, element("div", { className: "answers" }, reset));
+  const below = element("div", { className: "answers" }, reset);
+  const body = element("div", { className: "task rank" }, help, pictures, below);
   return {
     body,
     choice: () => (order.length === total ? order : null),

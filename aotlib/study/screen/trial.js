@@ -26,9 +26,12 @@ async function present(trial, then) {
   if (mine === current) reveal();
 }
 
+// Tried again by a press, or by itself while the message is still there.
 function pictureTrouble(trial, then) {
   current = null;
-  show("message", heading(word("not_loaded")), buttons(mainButton(word("again"), () => present(trial, then))));
+  const again = mainButton(word("again"), () => present(trial, then));
+  show("message", heading(word("not_loaded")), buttons(again));
+  setTimeout(() => again.isConnected && present(trial, then), 3000);
 }
 
 const GAP = 20; // pixels between pictures, borders included
