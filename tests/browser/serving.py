@@ -21,6 +21,14 @@ class Server:
     def start(self):
         command = [sys.executable, "-m", "aotlib", "study", "serve", str(self.folder), "--port", str(self.port)]
         self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.PIPE, text=True)
+        try:
+            self.read_addresses()
+        except BaseException:
+            self.kill()  # else it would outlive the tests
+            raise
+
+    def read_addresses(self):
+        """What the server prints once it can be reached."""
         said = ""
         while "Ctrl-C" not in said:
             line = self.process.stdout.readline()
