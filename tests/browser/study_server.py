@@ -16,6 +16,8 @@ from aotlib.study import plan as plans
 pytest_plugins = ("chromium",)
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 ARRIVED = "return document.getElementById('arrival')?.textContent.startsWith('All your answers have arrived')"
+FETCHED = """const entries = performance.getEntriesByType('resource').filter(e => e.responseEnd);
+return arguments[0].every(file => entries.some(e => e.name.includes(file)))"""
 WAITING = "return JSON.parse(Object.values(localStorage)[0]).waiting.length == arguments[0]"
 
 
@@ -88,11 +90,14 @@ def test_a_killed_server_loses_nothing_and_the_page_goes_on_by_itself(browser, s
     rater = opened(browser, server, plan, 0)
     rater.agree()
     rater.take(3)
+    rater.wait_for(rater.trials[3])
     browser.wait(WAITING, 0)
+    browser.wait(FETCHED, [file for file in (rater.trials[4]["input"], *rater.trials[4]["shown"]) if file])
     server.kill()
-    rater.take(2)  # pictures of the next task are there already; those after it are not
+    rater.take(2)  # the pictures of both are there; those of the next task are not
     browser.wait(WAITING, 2)
-    assert "not sent yet" in browser.wait("return document.getElementById('said').textContent")
+    browser.wait(HEADING, "The pictures could not be loaded.")
+    assert "2 not sent yet" in browser.ask("return document.getElementById('said').textContent")
     assert choices(server.answers()[0]) == rater.chosen[:3]
     server.start()
     browser.wait(WAITING, 0, seconds=60)

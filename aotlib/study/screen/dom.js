@@ -38,7 +38,7 @@ function heading(text) {
 function show(name, ...children) {
   document.body.dataset.screen = name;
   stage.replaceChildren(...children);
-  announce("");
+  announce(connectionNote());
   scrollTo(0, 0);
   stage.querySelector("h2")?.focus({ preventScroll: true });
 }

@@ -4,6 +4,7 @@ const RETRY_S = [1, 2, 4, 8, 15];
 let state = null; // {session, rater, token, viewport, agreed, answers: [...], waiting: [...], gone}
 let keeps = true;
 let sending = false;
+let failures = 0; // tries to send, one after the other, that came to nothing
 
 function placeOf(session) {
   return `aotlib-study ${study.plan} ${study.mode === "server" ? "server" : session}`;
@@ -71,11 +72,16 @@ async function post(path, content, token = null) {
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 
+// What every screen says for as long as answers cannot be sent.
+function connectionNote() {
+  return failures && state?.waiting.length ? word("unsent", { n: state.waiting.length }) : "";
+}
+
 // Sends what waits, in order, until all has arrived; tries again for as long as the page is open.
 async function deliver() {
   if (sending || study.mode !== "server") return;
   sending = true;
-  let failures = 0;
+  failures = 0;
   while (state?.waiting.length && !state.gone) {
     const settled = await trySending(state.waiting[0]);
     if (!state) break;
@@ -85,8 +91,9 @@ async function deliver() {
       if (failures) announce(word("sent"));
       failures = 0;
     } else if (!state.gone) {
-      announce(word("unsent", { n: state.waiting.length }));
-      await pause(RETRY_S[Math.min(failures++, RETRY_S.length - 1)]);
+      failures += 1;
+      announce(connectionNote());
+      await pause(RETRY_S[Math.min(failures, RETRY_S.length) - 1]);
     }
     document.dispatchEvent(new Event("delivery"));
   }

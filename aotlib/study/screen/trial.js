@@ -77,7 +77,7 @@ function openForAnswer() {
   current.open = true;
   confirm.replaceChildren(word("confirm"), keyHint("Enter"));
   confirm.removeAttribute("aria-disabled");
-  announce("");
+  announce(connectionNote());
 }
 
 // The next task's pictures are fetched while this one is looked at.
