@@ -27,6 +27,7 @@ NAME = "coverage"
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
     table, account = before(options)
+    made_by = records.origin()  # before the first file is written, which git would call a change
     for name in options.settings:
         if account["settings"].get(name) == described(name, options):
             print(f"{name}: done before", flush=True)
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table = pd.concat([table[table.setting != name], found], ignore_index=True)
         account["settings"][name] = described(name, options)
         account["seconds"][name] = round(time.perf_counter() - started, 1)
-        write(table, account, options.out)
+        write(table, account | made_by, options.out)
         shown = found[found.quantity.isin(("differences", "rates", "fooled", "side"))].set_index("quantity")["mean"]
         print(f"{name}: " + ", ".join(f"{key} {value:.1%}" for key, value in shown.items()), flush=True)
 
@@ -84,7 +85,7 @@ def write(table: pd.DataFrame, account: dict, out_dir: Path) -> None:
     with replacing(out_dir / f"{NAME}.csv") as path:
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     about = {"simulated": True, "command": "python data/study_coverage.py"}
-    records.write_json(out_dir / f"{NAME}.json", about | account | records.origin())
+    records.write_json(out_dir / f"{NAME}.json", about | account)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ class Design:
 
     Attributes:
         sessions: one a rater.
-        pair, real, rank: trials of the kind a session, catch and practice trials not counted.
+        pair: comparisons of two fills a session, catch and practice trials not counted.
+        real: single pictures a session that are called real or fake.
+        rank: rankings a session.
         rank_of: pictures in a ranking.
         catch_share: catch trials as a share of the others; at least one, unless 0.
         practice: trials of each kind that come first and do not count.
@@ -50,9 +52,9 @@ def schedule(methods: Sequence[str], images: Sequence[str], design: Design) -> l
 
     Over all sessions every pair of methods comes on every image equally often, give or take one (`pair`), and each of
     the two stands on the left equally often, give or take one. Rankings deal out all sets of `rank_of` methods in the
-    same way. Of the trials real or fake half show the truth, the others each method equally often, and no session
-    shows an image twice in them as long as there are enough. A session starts with practice; then come the kinds in
-    the order of `KINDS`, each shuffled, with the catch trials spread over the session.
+    same way. Of the trials real or fake about half show the truth and the others each method about equally often; no
+    session shows an image twice in them as long as there are enough. A session starts with practice; then come the
+    kinds in the order of `KINDS`, each shuffled, with the catch trials spread over the session.
 
     >>> plan = Design(sessions=2, pair=3, practice=0, catch_share=0)
     >>> sessions = schedule(["ours", "grey", "Telea"], ["a", "b"], plan)
