@@ -31,7 +31,12 @@ def test_a_row_an_answer(study, given):
     row, trial = table.iloc[8], study["sessions"][0]["trials"][8]
     files = [study["files"][name] for name in trial["shown"]]
     assert row["shown"] == tuple(file["method"] or file["role"] for file in files)
-    assert (row["trial"], row["image"], row["number"], row["kind"]) == (trial["trial"], trial["image"], 8, trial["kind"])
+    assert (row["trial"], row["image"], row["number"], row["kind"]) == (
+        trial["trial"],
+        trial["image"],
+        8,
+        trial["kind"],
+    )
     assert row["choice"] == given[0]["answers"][8]["choice"] and row["simulated"]
     assert table["at"].dt.tz is not None and table["at"].is_monotonic_increasing
     ranking = table[table["kind"] == "rank"].iloc[0]
@@ -98,7 +103,9 @@ def rows(study, number, *, wrong=0, left=None, seconds=5.0):
         if trial["catch"]:
             right = "left" if names[0] == "truth" else "right"
             choice, wrong = ({"left": "right", "right": "left"}[right], wrong - 1) if wrong > 0 else (right, wrong)
-        made.append({"trial": trial["trial"], "choice": choice, "seconds": seconds, "at": f"2026-01-01T00:{place:02}:00Z"})
+        made.append(
+            {"trial": trial["trial"], "choice": choice, "seconds": seconds, "at": f"2026-01-01T00:{place:02}:00Z"}
+        )
     return {"format": answers.FORMAT, "plan": plan.identity(study), "session": number, "rater": f"r{number}"} | {
         "simulated": False, "answers": made
     }  # fmt: skip
@@ -111,7 +118,12 @@ def test_the_rule_of_the_plan_leaves_raters_out_at_its_edge(study):
     trials = study["sessions"][0]["trials"]
     practice, counted = sum(one["practice"] for one in trials), sum(not one["practice"] for one in trials)
     enough = practice + -(-counted * 8 // 10)
-    given = [rows(study, 0, wrong=1), rows(study, 1, wrong=2), rows(study, 2, left=enough), rows(study, 3, left=enough - 1)]
+    given = [
+        rows(study, 0, wrong=1),
+        rows(study, 1, wrong=2),
+        rows(study, 2, left=enough),
+        rows(study, 3, left=enough - 1),
+    ]
     given += [rows(study, 4, seconds=1.0), rows(study, 5, seconds=0.99)]
     votes = answers.votes(study, given)
     found = screening.screen(votes, study).set_index("rater")["left_out"]

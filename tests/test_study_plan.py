@@ -45,10 +45,13 @@ def test_rankings_deal_out_all_sets_and_shuffle_them(sessions):
     assert len({trial["shown"] for trial in trials}) > 12  # of 24 orders
 
 
-def test_half_of_the_single_pictures_are_photographs_and_none_comes_twice(sessions):
+def test_about_half_of_the_single_pictures_are_photographs_and_none_comes_twice(sessions):
     trials = of_kind(sessions, "real")
     shown = Counter(trial["shown"][0] for trial in trials)
-    assert shown[TRUTH] == len(trials) / 2 and max(shown[name] for name in METHODS) - min(map(shown.get, METHODS)) <= 2
+    assert (
+        abs(shown[TRUTH] - len(trials) / 2) <= 3
+        and max(shown[name] for name in METHODS) - min(map(shown.get, METHODS)) <= 3
+    )
     for session in sessions:
         images = [trial["image"] for trial in of_kind([session], "real")]
         assert len(set(images)) == len(images) == 6
@@ -126,7 +129,12 @@ def test_a_plan_holds_its_pictures_under_random_names(folders):
     path = made(folders)
     plan = plans.read(path, check_files=True)
     assert plan["images"] == ["a/0", "a/1", "a/2"] and plan["methods"] == METHODS[:2]
-    assert Counter(file["role"] for file in plan["files"].values()) == {"result": 6, "input": 3, "truth": 3, "broken": 3}
+    assert Counter(file["role"] for file in plan["files"].values()) == {
+        "result": 6,
+        "input": 3,
+        "truth": 3,
+        "broken": 3,
+    }
     for name, file in plan["files"].items():
         assert file["path"] == f"pictures/{name}.png" and file["size"] == [48, 32]
         seen = read_image(path.parent / file["path"])

@@ -172,7 +172,7 @@ class _Study:
         self.draw("matrix", pictures.matrix, preferred, list(scale.methods["method"]))
         self.draw("abilities", pictures.scale, scale.methods)
         pairs = pairs_of(self.counted[self.counted["kind"] == "pair"], self.methods)
-        effect = max(float(np.nanmean(preferred["design_effect"])), 1.0)
+        effect = preferred["design_effect"].fillna(1.0).mean()
         fit = goodness.goodness(pairs, design_effect=effect, seed=self.drawn["seed"])
         self.numbers |= {"side": _finite(scale.side), "goodness": fit._asdict(), "left": self._left()}
 

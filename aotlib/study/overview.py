@@ -43,4 +43,6 @@ def _percent(*shares: float) -> str:
 
 
 def _cell(value: float, low: float, high: float, digits: int) -> str:
+    if np.isnan(value):
+        return ""
     return f"{value:.{digits}f}" + ("" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")

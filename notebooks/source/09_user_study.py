@@ -10,7 +10,9 @@ split = "test"  # not looked at while training
 size = 96  # side of the pictures, pixels
 n_images = 8  # photographs in the study
 sessions = 24  # one a rater
-pair, real, rank = 30, 8, 4  # trials of each kind a session
+pair = 30  # comparisons of two fills a session
+real = 8  # single pictures a session
+rank = 4  # rankings a session
 n_studies = 20  # simulated anew to see how often intervals hold the truth
 seed = 0  # of masks, plan, simulated raters and bootstrap
 demo = "../data/weights/aotgan_demo.safetensors"  # weights whose fills take part
@@ -137,9 +139,9 @@ from aotlib.study import screening
 
 screened = screening.screen(votes, plan)
 counted = screening.kept(votes, screened)
+tables.write(screened.assign(simulated=simulated), f"{out_dir}/tables", f"{label}raters")
 out = screened[screened.left_out != ""]
 print(out[["session", "catches", "failed", "median_s", "left_out"]].to_string(index=False))
-tables.write(screened.assign(simulated=simulated), f"{out_dir}/tables", f"{label}raters")
 # %% [markdown]
 # Read it: who does not look, and who answers the opposite, fail where everybody else succeeds. Leaning to a side does not fail a catch
 # trial: the model has to take care of it (9.8). Tiring shows only when catch trials come late.
@@ -225,8 +227,8 @@ print(f"deviance {suits.deviance:.1f} on {suits.dof} degrees of freedom: p = {su
 print(f"lean to the left {scale.side['side']:.2f} [{scale.side['low']:.2f}, {scale.side['high']:.2f}] logits, p = {scale.side['p']:.3f}")
 # %% [markdown]
 # Read it: along a row or column of the matrix numbers should change in one direction; where they do not, one scale hides something, and the deviance
-# from a table with a number for every pair says whether by more than chance. Raters lean to the left; as each method stands there as
-# often as on the right, that costs precision and favours nobody.
+# from a table with a number for every pair says whether by more than chance. A lean to the left, where there is one, favours no method, as
+# each stands there as often as on the right; it costs precision.
 #
 # ## 9.9 Real or fake?
 # One picture, no input beside it. Half of the trials show photographs: a rater who calls everything real would otherwise look like a triumph
@@ -299,10 +301,10 @@ results.tables["user_study"]
 # %% [markdown]
 # With people:
 # ```
-# aotlib study power --methods 5 --images 60
-# aotlib study plan  RESULTS/ours RESULTS/theirs --truth TRUTH --masks MASKS --out mystudy   # keep plan.json to yourself
-# aotlib study page mystudy                                                                   # a page to send; or: serve
-# aotlib study analyse mystudy ANSWERS --out RESULT
+# aotlib study power ...                                                             # how many raters
+# aotlib study plan RESULTS/ours RESULTS/theirs --truth TRUTH --masks MASKS --out study
+# aotlib study page study                                                            # one page to send; or: serve
+# aotlib study analyse study                                                         # tables and figures
 # ```
 # `docs/study.md` says what to decide beforehand. The word *simulated* goes when the last simulated answer is gone.
 #
