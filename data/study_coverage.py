@@ -3,7 +3,7 @@ r"""Hold the intervals of user studies against simulated studies whose truth is 
     python data/study_coverage.py --studies 500 --out results/reference/study
 
 `--out` gets coverage.csv, a row a setting and quantity, and coverage.json, which says how they were made; both are
-written after every setting. Stopped, the same command goes on with the next one. The settings are those of
+written after every setting, and coverage.md, the shares in one table, at the end. Stopped, the same command goes on with the next one. The settings are those of
 `aotlib.study.coverage`; 500 studies of all take about ten minutes on one core.
 """
 
@@ -16,12 +16,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from aotlib import records
+from aotlib import records, tables
 from aotlib.choices import check_choice
 from aotlib.files import replacing
 from aotlib.study.coverage import SETTINGS, run
 
 NAME = "coverage"
+COLUMNS = {
+    "differences": "differences of abilities",
+    "rates": "preferences",
+    "fooled": "called real",
+    "side": "lean to a side",
+    "wilson": "preferences, votes as if independent",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write(table, account | made_by, options.out)
         shown = found[found.quantity.isin(("differences", "rates", "fooled", "side"))].set_index("quantity")["mean"]
         print(f"{name}: " + ", ".join(f"{key} {value:.1%}" for key, value in shown.items()), flush=True)
+    with replacing(options.out / f"{NAME}.md") as path:
+        path.write_text(tables.markdown(overview(table)) + "\n", encoding="utf-8")
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -79,6 +88,15 @@ def described(name: str, options: argparse.Namespace) -> dict:
 
 def progress(name: str):
     return lambda number: print(f"{name}: {number} studies", flush=True) if number % 100 == 0 else None
+
+
+def overview(table: pd.DataFrame) -> pd.DataFrame:
+    """The share of 95 % intervals that hold the truth in %, a row a setting."""
+    wide = table.pivot(index="setting", columns="quantity", values="mean").reindex(
+        index=[name for name in SETTINGS if name in set(table.setting)], columns=list(COLUMNS)
+    )
+    cells = wide.map(lambda share: "" if pd.isna(share) else f"{100 * share:.1f}")
+    return cells.rename(columns=COLUMNS).rename_axis("simulated studies", axis=0).reset_index()
 
 
 def write(table: pd.DataFrame, account: dict, out_dir: Path) -> None:

@@ -121,6 +121,14 @@ def test_rates_hold_at_least_as_much_as_they_promise_and_wilsons_do_not(record):
     assert plain.drop("votes without clusters").max() < 0.93, plain
 
 
+def test_the_documentation_has_the_table_of_the_record(record):
+    text = (ROOT / "results" / "reference" / "study" / "coverage.md").read_text(encoding="utf-8").strip()
+    rows = study_coverage.overview(record[0].reset_index())
+    assert text == study_coverage.tables.markdown(rows) and text in (ROOT / "docs" / "study.md").read_text(
+        encoding="utf-8"
+    )
+
+
 def test_few_false_alarms_with_equal_methods(record):
     """A family-wise error of 0.05 over 500 studies has a standard error of 0.01."""
     assert record[0]["equal methods", "any"] < 0.08
