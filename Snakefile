@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from aotlib import profiles, records
+from aotlib import attempts, profiles, records
 
 PROFILE = config.get("profile", "course")
 RESULTS = f"results/{PROFILE}"
@@ -23,6 +23,7 @@ CODE = sorted(path.relative_to(HERE).as_posix() for path in CODE)
 TIMED = [name for name, job in JOBS.items() if "bench_dir" in job.parameters]  # nothing else is to compute meanwhile
 ALONE = [name for name in JOBS if name in TIMED or any(JOBS[other].trains for other in JOBS[name].after)]
 RUNS = {JOBS[name].out_dir.name: name for name in reversed(JOBS) if JOBS[name].trains}  # by folder
+GRID = {run: name for run, name in RUNS.items() if JOBS[name].may_fail}
 
 
 def folder(name):
@@ -32,14 +33,15 @@ def folder(name):
 def before(name):
     """What is read of the jobs that come before this one."""
     last = {True: "generator_ema.safetensors", False: "record.json"}
-    return [f"{folder(other)}/{last[JOBS[other].trains]}" for other in JOBS[name].after]
+    grid = {other for other in JOBS[name].after if JOBS[other].may_fail}
+    return [f"{folder(other)}/{attempts.NOTE if other in grid else last[JOBS[other].trains]}" for other in JOBS[name].after]
 
 
 def supplied(name):
     """Files that come with the suite, where a notebook shows them: with others it is out of date."""
     parameters = JOBS[name].parameters
-    paths = [JOBS[name].notebook.parent / parameters[key] for key in ("demo", "reference") if parameters.get(key)]
-    folders = [Path(parameters[key]) for key in ("bench_dir", "weights_dir", "compared_dir") if parameters.get(key)]
+    paths = [JOBS[name].notebook.parent / parameters[key] for key in ("demo", "reference", "grid") if parameters.get(key)]
+    folders = [Path(parameters[key]) for key in ("bench_dir", "weights_dir", "compared_dir", "larger_dir", "serving_dir") if parameters.get(key)]
     paths += [path for folder in folders for path in sorted(folder.glob("*.*")) if path.suffix not in (".md", ".png")]
     return [os.path.relpath(path.resolve(), HERE) for path in paths]
 
@@ -83,7 +85,7 @@ for NAME in [name for name in JOBS if not JOBS[name].trains]:
             "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} 2>&1"
 
 
-if RUNS:
+if RUNS.keys() - GRID:
 
     # A run's state is no output: Snakemake deletes the outputs of a run that was stopped, and this one is to go on.
     # The profile's own run has the machine to itself; those of a group are small, and go side by side.
@@ -98,7 +100,7 @@ if RUNS:
             f"{RESULTS}/training/{{run}}/generator.safetensors",
             f"{RESULTS}/training/{{run}}/generator_ema.safetensors",
         wildcard_constraints:
-            run="|".join(RUNS),
+            run="|".join(RUNS.keys() - GRID),
         params:
             name=lambda wildcards: RUNS[wildcards.run],
             settings=lambda wildcards: SETTINGS[RUNS[wildcards.run]],
@@ -107,9 +109,27 @@ if RUNS:
             "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} 2>&1"
 
 
+if GRID:
+
+    # What a run of a grid makes is no output either; that it was tried is. One that failed stops no other.
+    rule variant:
+        input:
+            CODE,
+            notebook=f"notebooks/{profiles.TRAINING}.ipynb",
+        output:
+            f"{RESULTS}/training/{{run}}/{attempts.NOTE}",
+        wildcard_constraints:
+            run="|".join(GRID),
+        params:
+            name=lambda wildcards: GRID[wildcards.run],
+            settings=lambda wildcards: SETTINGS[GRID[wildcards.run]],
+        shell:
+            "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} --attempt 2>&1"
+
+
 rule report:
     input:
-        [f"{folder(name)}/record.json" for name in JOBS],
+        [f"{folder(name)}/{attempts.NOTE if job.may_fail else 'record.json'}" for name, job in JOBS.items()],
         code=["aotlib/report.py", "aotlib/page.html.jinja"],
     output:
         f"{RESULTS}/report.html",

@@ -16,7 +16,7 @@ from typing import Annotated
 import psutil
 import tyro
 
-from aotlib import bench, cases_cli, compare_cli, convert, evaluate_cli, profiles, records
+from aotlib import attempts, bench, cases_cli, compare_cli, convert, evaluate_cli, profiles, records
 from aotlib import cluster as on_cluster
 from aotlib.choices import nearest
 from aotlib.config import TrainConfig
@@ -50,12 +50,13 @@ def data(
         print(check.masks(masks))
 
 
-def notebook(name: tyro.conf.Positional[str], profile: str = "course") -> None:
+def notebook(name: tyro.conf.Positional[str], profile: str = "course", attempt: bool = False) -> None:
     """Run one notebook of a profile; its results go to results/PROFILE/NAME.
 
     Args:
         name: such as 02_generator.
         profile: smoke, course or paper, or any other file in profiles/.
+        attempt: note in attempt.json whether it came to its end, and call a failure no error.
     """
     from aotlib import runs
 
@@ -65,7 +66,16 @@ def notebook(name: tyro.conf.Positional[str], profile: str = "course") -> None:
     job = jobs[name]
     print(f"  {name} ...", flush=True)
     limit = None if job.trains or job.after else 3600  # at the paper's size these may take days
-    record = runs.run_notebook(job.notebook, job.out_dir, job.parameters, timeout_s=limit)
+    try:
+        record = runs.run_notebook(job.notebook, job.out_dir, job.parameters, timeout_s=limit)
+    except runs.NotebookFailed as error:
+        if not attempt:
+            raise
+        attempts.write_note(job.out_dir, str(error).splitlines()[0])
+        print(f"  {name} FAILED: {error}", flush=True)
+        return
+    if attempt:
+        attempts.write_note(job.out_dir)
     print(f"  {name} done in {record['seconds']:.0f} s", flush=True)
 
 
@@ -79,11 +89,13 @@ def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = No
         dry_run: only list what would run, and why.
     """
     root = profiles.find_root()
-    profiles.plan(profile, root)  # a mistake in a profile is answered here, in a few words
+    jobs = profiles.plan(profile, root)  # a mistake in a profile is answered here, in a few words
     if cluster is not None:
         on_cluster.check(cluster)
     started = time.time()
     with only_writer(root / "results"):
+        if not dry_run:
+            attempts.forget(jobs)
         code = _snakemake(root, profile, cores, cluster, dry_run)
     if code != 0:
         log = root / "results" / profile / "snakemake.log"
@@ -95,6 +107,9 @@ def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = No
         raise RuntimeError(f"stopped before the end; call it again to go on. Snakemake's own account is in {log}")
     if not dry_run:
         _print_summary(root / "results" / profile, time.time() - started)
+        if failed := attempts.failed(jobs):
+            told = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
+            raise RuntimeError(f"{len(failed)} runs failed, shown as not run; call it again to try them again:\n{told}")
 
 
 def _snakemake(root: Path, profile: str, cores: int, cluster: Path | None, dry_run: bool) -> int:

@@ -30,18 +30,18 @@ WEIGHTS = "generator_ema.safetensors"  # of a finished run
 PATCHES = {"scales": 2, "iterations": 10}  # of MNPS; its paper makes hundreds of iterations at each of 3 scales
 
 
-def smallest(folder: str | Path, profile: str = "smoke") -> dict[str, str]:
-    r"""The folders of finished runs of all methods of a profile, trained here where they are not: some seconds each.
+def smallest(folder: str | Path, group: str = "methods", profile: str = "smoke") -> dict[str, str]:
+    r"""The folders of finished runs of a group of a profile, trained here where they are not: some seconds each.
 
     Taught in notebook 07.
     """
     runs = {}
     for name, job in profiles.plan(profile).items():
-        if name.startswith("methods."):
+        if name.startswith(f"{group}."):
             run = Path(folder, job.out_dir.name)
             if not (run / WEIGHTS).is_file():
                 train(TrainConfig.of(job.parameters), run)
-            runs[name.removeprefix("methods.")] = str(run)
+            runs[name.removeprefix(f"{group}.")] = str(run)
     return runs
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import cycle
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -96,6 +97,39 @@ def ranking(summary: pd.DataFrame, metrics: Sequence[str], *, bucket: str = "all
         ax.grid(axis="y", linewidth=0.3)
         sns.despine(ax=ax)
     axes[0, 0].set_yticks(range(len(order)), order)
+    if note:
+        figures.note(fig, note)
+    return fig
+
+
+def differences(versus: pd.DataFrame, variants: Sequence[str], *, to: str, note: str = "") -> Figure:
+    r"""A panel a metric: each variant's mean difference to `to` over all holes, with its 95 % interval; 0 is no change.
+
+    Filled dots are significant after Holm's correction, open ones are not. A variant that was not run has an empty line.
+
+    Args:
+        versus: rows of `aotlib.crossed.compare_runs` of one or several metrics.
+        variants: from top to bottom.
+        note: small print below.
+
+    Taught in notebook 08.
+    """
+    metrics = list(versus.metric.unique())
+    fig, axes = plt.subplots(1, len(metrics), figsize=(PAGE, 0.7 + 0.19 * len(variants)), squeeze=False, sharey=True)
+    for ax, metric in zip(axes[0], metrics, strict=True):
+        rows = versus[(versus.metric == metric) & (versus.bucket == "all")].set_index("method").reindex(variants[::-1])
+        places = np.arange(len(rows))
+        ax.axvline(0, color="0.6", linewidth=0.8)
+        ax.hlines(places, rows.low, rows.high, color="0.5")
+        sure = rows.significant.fillna(False).astype(bool).to_numpy()
+        for filled, face in ((sure, "black"), (~sure, "white")):
+            ax.plot(rows.difference[filled], places[filled], "o", color="black", markerfacecolor=face, markersize=4)
+        label, unit, higher = about(metric)
+        unit = f" / {unit}" if unit and " to " not in unit else ""
+        ax.set(xlabel=f"{label} less that of {to}{unit}\n({'higher' if higher else 'lower'} is better)")
+        ax.grid(axis="y", linewidth=0.3)
+        sns.despine(ax=ax)
+    axes[0, 0].set_yticks(range(len(variants)), [name.replace("_", " ") for name in variants[::-1]])
     if note:
         figures.note(fig, note)
     return fig

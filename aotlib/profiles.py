@@ -28,12 +28,14 @@ class Job(NamedTuple):
 
     Attributes:
         after: names of the jobs whose results it reads.
+        may_fail: one of a grid, whose failure does not stop the others (`aotlib.attempts`).
     """
 
     notebook: Path
     out_dir: Path
     parameters: dict
     after: tuple[str, ...] = ()
+    may_fail: bool = False
 
     @property
     def trains(self) -> bool:
@@ -195,7 +197,8 @@ def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
         parameters = _found_folders(checked_parameters(notebook, given), notebook.parent)
         results = root / "results" / profile
         out_dir = results / "training" / training_run(parameters, digest) if kind == TRAINING else results / name
-        jobs[name] = Job(notebook, out_dir, parameters | {"out_dir": str(out_dir)})
+        of_grid = name.count(".") > 1  # group.variant.seed
+        jobs[name] = Job(notebook, out_dir, parameters | {"out_dir": str(out_dir)}, may_fail=of_grid)
     return {name: _after_others(name, jobs, profile) for name in jobs}
 
 
