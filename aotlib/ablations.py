@@ -45,6 +45,14 @@ def finished(runs: Mapping[str, str | Path]) -> tuple[Runs, dict[str, str]]:
     return found, missing
 
 
+def changes(path: str | Path) -> dict[str, dict]:
+    r"""The parameters that each variant of the grid changes, by variant; none for the full method.
+
+    Taught in notebook 08.
+    """
+    return {FULL: {}} | {name: own for variants in grid(path).values() for name, own in variants.items()}
+
+
 def switches(path: str | Path) -> pd.DataFrame:
     r"""A row a variant of the grid: ``question`` that it answers, ``variant``, and the parameters that it ``changes``.
 
@@ -149,3 +157,20 @@ def with_missing(table: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
     Taught in notebook 08.
     """
     return table.set_index("method").astype(object).reindex([*variants]).fillna(NOT_RUN).reset_index()
+
+
+def accounts(found: Runs) -> pd.DataFrame:
+    r"""How each run came about, a row a run: from the card of its weights and, where notebook 5 made it, its record.
+
+    Taught in notebook 08.
+    """
+    rows = []
+    for (variant, seed), folder in found.items():
+        card = read_card(folder / WEIGHTS)
+        row = {"variant": variant, "seed": seed, "run": folder.name, "steps": int(card["step"])}
+        row |= {"features": card["features"], "device": card["device"], "seconds": read_log(folder)[-1]["seconds"]}
+        path = folder / "record.json"
+        record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        data = (record.get("data") or {}).get("sha256", "")
+        rows.append(row | {"commit": record.get("commit") or "", "dirty": record.get("dirty", True), "data": data})
+    return pd.DataFrame(rows)

@@ -3,6 +3,7 @@ r"""What a design of labels makes of the two networks: where it pulls them, and 
 Taught in notebook 08.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,47 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from aotlib import losses
+from aotlib.config import TrainConfig
 from aotlib.masks import composite
+from aotlib.model import Generator
+
+
+class Seen(NamedTuple):
+    r"""What a run makes of one picture.
+
+    Attributes:
+        z: the composite, (3, H, W) in [-1, 1].
+        update: share of the new feature in the last block, 0 to 1, mean over channels, (h, w); None without a gate.
+        scores: of the discriminator for `z`, (h', w').
+    """
+
+    z: Tensor
+    update: Tensor | None
+    scores: Tensor
+
+
+@torch.no_grad()
+def look(generator: Generator, discriminator: nn.Module, image: Tensor, mask: Tensor) -> Seen:
+    r"""What the networks of a run make of one picture (1, 3, H, W) in [-1, 1] and hole (1, 1, H, W).
+
+    Taught in notebook 08.
+    """
+    features = generator.encode(image, mask)
+    for block in generator.blocks[:-1]:
+        features = block(features)
+    _, update = generator.blocks[-1].transform(features)
+    z = composite(generator(image, mask), image, mask)
+    return Seen(z[0], None if update is None else update[0].float().mean(0), discriminator(z)[0, 0])
+
+
+def labels_of(changes: Mapping[str, object]) -> tuple[str, dict[str, float]]:
+    r"""The design of labels that a variant's changes come to, and the size and sigma of its soft mask in pixels.
+
+    >>> labels_of({"soft_sigma": 3.0})
+    ('sm_patchgan', {'size': 70, 'sigma': 3.0})
+    """
+    config = TrainConfig.of(changes)
+    return config.design, {"size": config.soft_size, "sigma": config.soft_sigma}
 
 
 class Pull(NamedTuple):
