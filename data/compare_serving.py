@@ -98,8 +98,7 @@ def measured(ways: dict[str, Serving], size: int, limit: int | None, files: list
     paths = {kind: folder / f"{kind}_{size}.csv" for kind in ("images", "costs")}
     told_of_it = folder / f"account_{size}.json"  # written last
     if not told_of_it.is_file():
-        files = spread_evenly(files, limit)
-        plan = turned(plan_of(files, size, options), options.holes)
+        plan = limited(turned(plan_of(files, size, options), options.holes), limit)
         started, root = time.perf_counter(), common_folder(files)
         for serving in ways.values():
             serving.used.clear()
@@ -108,7 +107,7 @@ def measured(ways: dict[str, Serving], size: int, limit: int | None, files: list
         used = {way: {str(rates): n for rates, n in serving.used.items()} for way, serving in ways.items()}
         keep(images[images.metric.isin(METRICS)], paths["images"])
         keep(costs_of(ways, size), paths["costs"])
-        holes = {"photographs": len(files), "holes": len(plan), "mean_hole": plan.ratio.mean()}
+        holes = {"photographs": plan.image.nunique(), "holes": len(plan), "mean_hole": plan.ratio.mean()}
         records.write_json(told_of_it, holes | {"seconds": time.perf_counter() - started, "rates": used})
         print(f"{size} px: {time.perf_counter() - started:.0f} s", flush=True)
     tables = {kind: pd.read_csv(path) for kind, path in paths.items()}
@@ -124,6 +123,11 @@ def turned(plan: pd.DataFrame, holes: int) -> pd.DataFrame:
     r"""`holes` of the six rows of each photograph, evenly spaced, and another start for the next photograph."""
     place = plan.bucket.map(BUCKET_NAMES.index)
     return plan[(place - plan.image.map({name: i for i, name in enumerate(plan.image.unique())})) % (6 // holes) == 0]
+
+
+def limited(plan: pd.DataFrame, n: int | None) -> pd.DataFrame:
+    r"""The rows of `n` photographs, each with the holes that it has where all are measured."""
+    return plan[plan.image.isin(spread_evenly(list(plan.image.unique()), n))]
 
 
 def costs_of(ways: dict[str, Serving], size: int) -> pd.DataFrame:
