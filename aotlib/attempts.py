@@ -30,9 +30,3 @@ def failed(jobs: Mapping[str, Job]) -> dict[str, str]:
     r"""The reasons of the jobs that failed at their last attempt, by name."""
     reasons = {name: reason_in(job.out_dir) for name, job in jobs.items() if job.may_fail}
     return {name: reason for name, reason in reasons.items() if reason}
-
-
-def forget(jobs: Mapping[str, Job]) -> None:
-    r"""The notes of failed attempts are gone, so that these runs, and no others, are out of date."""
-    for name in failed(jobs):
-        (jobs[name].out_dir / NOTE).unlink()

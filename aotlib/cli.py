@@ -94,9 +94,8 @@ def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = No
         on_cluster.check(cluster)
     started = time.time()
     with only_writer(root / "results"):
-        if not dry_run:
-            attempts.forget(jobs)
-        code = _snakemake(root, profile, cores, cluster, dry_run)
+        again = [(jobs[name].out_dir / attempts.NOTE).relative_to(root) for name in attempts.failed(jobs)]
+        code = _snakemake(root, profile, cores, cluster, dry_run, again)
     if code != 0:
         log = root / "results" / profile / "snakemake.log"
         account = log.read_text(encoding="utf-8")
@@ -112,12 +111,13 @@ def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = No
             raise RuntimeError(f"{len(failed)} runs failed, shown as not run; call it again to try them again:\n{told}")
 
 
-def _snakemake(root: Path, profile: str, cores: int, cluster: Path | None, dry_run: bool) -> int:
+def _snakemake(root: Path, profile: str, cores: int, cluster: Path | None, dry_run: bool, again: list[Path]) -> int:
     command = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--directory", root]
     command += ["--workflow-profile", cluster.resolve()] if cluster else ["--cores", str(cores)]
     command += ["--config", f"profile={profile}", "--rerun-incomplete", "--scheduler", "greedy"]
     command += ["--nolock"]  # our own lock is freed by the system even after kill -9; Snakemake's would be left
     command += ["--dry-run", "--quiet", "host"] if dry_run else ["--quiet", "host", "progress"]
+    command += ["--forcerun", *again] if again else []  # what is only missing it would not miss
     log = root / "results" / profile / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     if cluster and not dry_run:

@@ -63,7 +63,7 @@ def crossed_interval(values: np.ndarray, *, confidence: float = 0.95) -> Crossed
     variance, freedom = _variance(values)
     mean, error = values.mean(), math.sqrt(variance)
     if error <= 1e-12 * abs(values).max():
-        return Crossed(mean, mean, mean, float(mean == 0), seeds, images)
+        return Crossed(*map(float, (mean, mean, mean, mean == 0)), seeds, images)
     reach = stats.t.ppf((1 + confidence) / 2, freedom) * error
     p = 2 * stats.t.sf(abs(mean) / error, freedom)
     return Crossed(*map(float, (mean, mean - reach, mean + reach, p)), seeds, images)

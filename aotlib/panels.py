@@ -107,7 +107,7 @@ def ranking(summary: pd.DataFrame, metrics: Sequence[str], *, bucket: str = "all
 def differences(versus: pd.DataFrame, variants: Sequence[str], *, to: str, note: str = "") -> Figure:
     r"""A panel a metric: each variant's mean difference to `to` over all holes, with its 95 % interval; 0 is no change.
 
-    Filled dots are significant after Holm's correction, open ones are not. A variant that was not run has no dot.
+    Filled dots are significant after Holm's correction, open ones are not. A variant without a dot was not run.
 
     Args:
         versus: rows of `aotlib.crossed.compare_runs` of one or several metrics.
@@ -131,7 +131,10 @@ def differences(versus: pd.DataFrame, variants: Sequence[str], *, to: str, note:
         ax.set(xlabel=f"{label} less that of {to}{unit}\n({'higher' if higher else 'lower'} is better)")
         ax.grid(axis="y", linewidth=0.3)
         sns.despine(ax=ax)
-    axes[0, 0].set_yticks(range(len(variants)), [name.replace("_", " ") for name in variants[::-1]])
+    for place in places[rows.difference.isna()]:
+        axes[0, 0].annotate("not run", (0.02, place), xycoords=("axes fraction", "data"), va="center", color="0.4")
+    axes[0, 0].set_yticks(places, [name.replace("_", " ") for name in variants[::-1]])
+    axes[0, 0].set_ylim(-0.6, len(variants) - 0.4)
     if note:
         figures.note(fig, note)
     return fig
@@ -154,7 +157,7 @@ def switched(given: Sequence[Tensor], seen: Mapping[str, Seen]) -> Figure:
         figures.show_picture(column[0], one.z).set_title(name.replace("_", " "))
         if one.update is None:
             column[1].text(0.5, 0.5, "no gate", ha="center", va="center")
-            column[1].set(xticks=[], yticks=[])
+            column[1].set(xticks=[], yticks=[], box_aspect=1)
         else:
             figures.show_map(column[1], one.update, label="")
         figures.show_map(column[2], one.scores, label="")

@@ -51,12 +51,12 @@ print(f"{len(found)} finished runs; failed: {', '.join(missing) or 'none'}")
 # **Guess**: which of these switches makes the network smaller?
 # %%
 changes = ablations.changes(grid)
-costs = ablations.costs(found, size)
+costs = ablations.costs(found, size).round(3).astype(object)
 switches = ablations.switches(grid).merge(costs, on="variant", how="left").fillna(ablations.NOT_RUN)
 tables.write(switches, f"{out_dir}/tables", "switches")
 accounts = ablations.accounts(found)
 accounts.to_csv(Path(out_dir, "tables", "runs.csv"), index=False, lineterminator="\n")
-switches.round(3)
+switches
 # %% tags=["nbval-check-output"]
 first = min(seed_ for variant, seed_ in found if variant == FULL)
 whole, gateless = (load_generator(found[variant, first] / contest.WEIGHTS) for variant in (FULL, "no_gate"))
@@ -144,7 +144,7 @@ figures.save(fig, f"{out_dir}/figures", "rates")
 plt.show()
 cost_of = switches[switches.variant.isin(asked["rates"])].drop(columns=["question", "parameters"])
 tables.write(cost_of, f"{out_dir}/tables", "rates")
-cost_of.round(3)
+cost_of
 # %% [markdown]
 # Read it: *reach* grows with the largest rate, and arithmetic does not change. A line without a dot was not run here.
 #
