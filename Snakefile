@@ -15,7 +15,7 @@ with records.each_folder_once():  # not once for each notebook: a folder of a mi
     JOBS = profiles.plan(PROFILE, workflow.basedir)
     SOURCES = {name: records.data_folder(job.parameters) for name, job in JOBS.items()}
     DATA = {name: records.fingerprint(source) if source else None for name, source in SOURCES.items()}
-FRAME = ("__main__", "cases_cli", "cli", "cluster", "compare_cli", "convert", "evaluate_cli", "folders", "matching")
+FRAME = ("__main__", "cases_cli", "cli", "cluster", "compare_cli", "convert", "evaluate_cli", "folders", "kept", "matching")
 FRAME += ("report", "scorecard")  # they change no notebook
 HERE = Path(workflow.basedir)
 CODE = [path for path in (HERE / "aotlib").rglob("*.py") if path.stem not in FRAME]

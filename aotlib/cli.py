@@ -149,7 +149,8 @@ def report(profile: str = "course", reference: bool = False) -> None:
     Args:
         reference: keep what the README shows in results/reference, too.
     """
-    from aotlib.report import keep_reference, write_report
+    from aotlib.kept import keep_reference
+    from aotlib.report import write_report
 
     print(f"  report {write_report(profile, profiles.find_root())}", flush=True)
     if reference:

@@ -124,7 +124,7 @@ def differences(versus: pd.DataFrame, variants: Sequence[str], *, to: str, note:
         ax.axvline(0, color="0.6", linewidth=0.8)
         ax.hlines(places, rows.low, rows.high, color="0.5")
         sure = rows.significant.fillna(False).astype(bool).to_numpy()
-        for filled, face in ((sure, "black"), (~sure, "white")):
+        for filled, face in ((sure, "black"), (~sure & rows.difference.notna(), "white")):
             ax.plot(rows.difference[filled], places[filled], "o", color="black", markerfacecolor=face, markersize=4)
         label, unit, higher = about(metric)
         unit = f" / {unit}" if unit and " to " not in unit else ""

@@ -39,7 +39,9 @@ def test_settings_name_rules_that_exist_and_all_that_the_graph_asks_for():
     judging = {name for name, job in jobs.items() if any(jobs[other].trains for other in job.after)}
     greedy = judging | {name for name, job in jobs.items() if "bench_dir" in job.parameters}
     assert "07_methods" in greedy
-    assert greedy | {"training", "variant"} <= SETTINGS["set-threads"].keys()  # else one would ask for the cores of all jobs
+    assert (
+        greedy | {"training", "variant"} <= SETTINGS["set-threads"].keys()
+    )  # else one would ask for the cores of all jobs
 
 
 def test_a_failed_job_is_quoted(tmp_path):
