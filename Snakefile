@@ -15,8 +15,8 @@ with records.each_folder_once():  # not once for each notebook: a folder of a mi
     JOBS = profiles.plan(PROFILE, workflow.basedir)
     SOURCES = {name: records.data_folder(job.parameters) for name, job in JOBS.items()}
     DATA = {name: records.fingerprint(source) if source else None for name, source in SOURCES.items()}
-FRAME = ("__main__", "cases_cli", "cli", "cluster", "compare_cli", "convert", "evaluate_cli", "folders", "kept", "matching")
-FRAME += ("report", "scorecard")  # they change no notebook
+FRAME = ("__main__", "cases_cli", "cli", "cluster", "compare_cli", "convert", "evaluate_cli", "folders", "kept")
+FRAME += ("matching", "report", "scorecard")  # they change no notebook
 HERE = Path(workflow.basedir)
 CODE = [path for path in (HERE / "aotlib").rglob("*.py") if path.stem not in FRAME]
 CODE = sorted(path.relative_to(HERE).as_posix() for path in CODE)
@@ -32,9 +32,14 @@ def folder(name):
 
 def before(name):
     """What is read of the jobs that come before this one."""
-    last = {True: "generator_ema.safetensors", False: "record.json"}
-    grid = {other for other in JOBS[name].after if JOBS[other].may_fail}
-    return [f"{folder(other)}/{attempts.NOTE if other in grid else last[JOBS[other].trains]}" for other in JOBS[name].after]
+    return [f"{folder(other)}/{last_file(JOBS[other])}" for other in JOBS[name].after]
+
+
+def last_file(job):
+    """What is there when the job is done; of a run that may fail, when it was tried."""
+    if job.may_fail:
+        return attempts.NOTE
+    return "generator_ema.safetensors" if job.trains else "record.json"
 
 
 def supplied(name):
