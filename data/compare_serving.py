@@ -11,9 +11,9 @@ the last finished size; sizes can be added later; with other settings it wants a
 command.
 
 `--out` gets summary.csv (means with intervals), differences.csv (to the way `fixed`, on the same photographs, with
-Holm's correction over all ways and sizes of a metric), costs.csv (a picture half of which is a hole; on a CPU in seconds of
-the processor), and runs.json, which says how it came about and which rates were used. FID is left out: it needs
-thousands of photographs.
+Holm's correction over all ways and sizes of a metric), costs.csv (a picture half of which is a hole; on a CPU in
+seconds of the processor), and runs.json, which says how it came about and which rates were used. FID is left out: it
+needs thousands of photographs.
 """
 
 import argparse
