@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from aotlib import profiles, records
+from aotlib import attempts, profiles, records
 
 PROFILE = config.get("profile", "course")
 RESULTS = f"results/{PROFILE}"
@@ -15,15 +15,16 @@ with records.each_folder_once():  # not once for each notebook: a folder of a mi
     JOBS = profiles.plan(PROFILE, workflow.basedir)
     SOURCES = {name: records.data_folder(job.parameters) for name, job in JOBS.items()}
     DATA = {name: records.fingerprint(source) if source else None for name, source in SOURCES.items()}
-FRAME = ("__main__", "cases_cli", "cli", "cluster", "compare_cli", "convert", "evaluate_cli", "folders", "matching")
-FRAME += ("report", "scorecard", "study_answers_cli", "study_cli")  # they change no notebook
-FRAME += ("guard", "progress", "server", "serving", "store")  # nor do these, which serve raters
+FRAME = ("__main__", "cases_cli", "cli", "cluster", "compare_cli", "convert", "evaluate_cli", "folders", "kept")
+FRAME += ("matching", "report", "scorecard", "study_answers_cli", "study_cli")  # they change no notebook
+FRAME += ("study/guard", "study/progress", "study/server", "study/serving", "study/store")  # nor do these
 HERE = Path(workflow.basedir)
-CODE = [path for path in (HERE / "aotlib").rglob("*.py") if path.stem not in FRAME]
-CODE = sorted(path.relative_to(HERE).as_posix() for path in CODE)
+CODE = [path.relative_to(HERE / "aotlib").with_suffix("").as_posix() for path in (HERE / "aotlib").rglob("*.py")]
+CODE = sorted(f"aotlib/{name}.py" for name in CODE if name not in FRAME)
 TIMED = [name for name, job in JOBS.items() if "bench_dir" in job.parameters]  # nothing else is to compute meanwhile
 ALONE = [name for name in JOBS if name in TIMED or any(JOBS[other].trains for other in JOBS[name].after)]
 RUNS = {JOBS[name].out_dir.name: name for name in reversed(JOBS) if JOBS[name].trains}  # by folder
+GRID = {run: name for run, name in RUNS.items() if JOBS[name].may_fail}
 
 
 def folder(name):
@@ -32,15 +33,21 @@ def folder(name):
 
 def before(name):
     """What is read of the jobs that come before this one."""
-    last = {True: "generator_ema.safetensors", False: "record.json"}
-    return [f"{folder(other)}/{last[JOBS[other].trains]}" for other in JOBS[name].after]
+    return [f"{folder(other)}/{last_file(JOBS[other])}" for other in JOBS[name].after]
+
+
+def last_file(job):
+    """What is there when the job is done; of a run that may fail, when it was tried."""
+    if job.may_fail:
+        return attempts.NOTE
+    return "generator_ema.safetensors" if job.trains else "record.json"
 
 
 def supplied(name):
     """Files that come with the suite, where a notebook shows them: with others it is out of date."""
     parameters = JOBS[name].parameters
-    paths = [JOBS[name].notebook.parent / parameters[key] for key in ("demo", "reference") if parameters.get(key)]
-    folders = [Path(parameters[key]) for key in ("bench_dir", "weights_dir", "compared_dir") if parameters.get(key)]
+    paths = [JOBS[name].notebook.parent / parameters[key] for key in ("demo", "reference", "grid") if parameters.get(key)]
+    folders = [Path(parameters[key]) for key in ("bench_dir", "weights_dir", "compared_dir", "larger_dir", "serving_dir") if parameters.get(key)]
     paths += [path for folder in folders for path in sorted(folder.glob("*.*")) if path.suffix not in (".md", ".png")]
     return [os.path.relpath(path.resolve(), HERE) for path in paths]
 
@@ -84,7 +91,7 @@ for NAME in [name for name in JOBS if not JOBS[name].trains]:
             "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} 2>&1"
 
 
-if RUNS:
+if RUNS.keys() - GRID:
 
     # A run's state is no output: Snakemake deletes the outputs of a run that was stopped, and this one is to go on.
     # The profile's own run has the machine to itself; those of a group are small, and go side by side.
@@ -99,7 +106,7 @@ if RUNS:
             f"{RESULTS}/training/{{run}}/generator.safetensors",
             f"{RESULTS}/training/{{run}}/generator_ema.safetensors",
         wildcard_constraints:
-            run="|".join(RUNS),
+            run="|".join(sorted(RUNS.keys() - GRID)),
         params:
             name=lambda wildcards: RUNS[wildcards.run],
             settings=lambda wildcards: SETTINGS[RUNS[wildcards.run]],
@@ -108,9 +115,27 @@ if RUNS:
             "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} 2>&1"
 
 
+if GRID:
+
+    # What a run of a grid makes is no output either; that it was tried is. One that failed stops no other.
+    rule variant:
+        input:
+            CODE,
+            notebook=f"notebooks/{profiles.TRAINING}.ipynb",
+        output:
+            f"{RESULTS}/training/{{run}}/{attempts.NOTE}",
+        wildcard_constraints:
+            run="|".join(GRID),
+        params:
+            name=lambda wildcards: GRID[wildcards.run],
+            settings=lambda wildcards: SETTINGS[GRID[wildcards.run]],
+        shell:
+            "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} --attempt 2>&1"
+
+
 rule report:
     input:
-        [f"{folder(name)}/record.json" for name in JOBS],
+        [f"{folder(name)}/{attempts.NOTE if job.may_fail else 'record.json'}" for name, job in JOBS.items()],
         code=["aotlib/report.py", "aotlib/page.html.jinja"],
     output:
         f"{RESULTS}/report.html",

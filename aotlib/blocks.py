@@ -14,6 +14,9 @@ from aotlib.choices import check_choice
 from aotlib.hardware import full_precision
 
 RECIPES = ("paper", "released")
+BLOCKS = ("aot", "residual")
+GATES = ("recipe", "none", "paper", "released")
+RESIDUAL_RATES = (2,)  # the plain block of the paper's figure: 3x3 of dilation 2, ReLU, 3x3, identity add
 
 
 def check_recipe(recipe: str) -> str:
@@ -72,46 +75,49 @@ def standardise(logits: Tensor) -> Tensor:
 
 
 class AOTBlock(nn.Module):
-    r"""Split-transform-aggregate with a gated residual.
+    r"""Split-transform-aggregate with a gated residual; without a gate, :math:`y = x + f`.
 
     .. math:: f = W_f * \left[\mathrm{ReLU}(W_r *_{r} x)\right]_{r \in \mathrm{rates}}, \qquad
               y = x \odot (1 - u) + f \odot u
 
     where :math:`*_r` is a 3x3 convolution of dilation :math:`r` and :math:`u` is `gate_update` of a 3x3 convolution
-    of :math:`x`. Borders are reflected.
+    of :math:`x`. Borders are reflected. One branch of rate 2 without a gate is the plain residual block that the
+    paper's figure sets beside this one.
 
     Args:
         width: channels in and out.
         rates: dilation rates, one branch each, of ``width / len(rates)`` channels.
-        recipe: which gate, ``"paper"`` or ``"released"``.
+        gate: ``"paper"``, ``"released"`` or ``"none"``.
 
     >>> AOTBlock(8, rates=(1, 2))(torch.zeros(1, 8, 16, 16)).shape
     torch.Size([1, 8, 16, 16])
 
-    Taught in notebook 02.
+    Taught in notebooks 02 and 08.
     """
 
-    def __init__(self, width: int = 256, rates: Sequence[int] = (1, 2, 4, 8), recipe: str = "paper") -> None:
+    def __init__(self, width: int = 256, rates: Sequence[int] = (1, 2, 4, 8), gate: str = "paper") -> None:
         super().__init__()
-        self.rates, self.recipe = tuple(rates), check_recipe(recipe)
+        self.rates, self.gate_kind = tuple(rates), check_choice("gate", gate, (*RECIPES, "none"))
         part = branch_width(width, rates)
         self.branches = nn.ModuleList(nn.Conv2d(width, part, 3, dilation=rate) for rate in rates)
         self.fuse = nn.Conv2d(width, width, 3)
-        self.gate = nn.Conv2d(width, width, 3)
+        self.gate = nn.Conv2d(width, width, 3) if gate != "none" else None
 
     def forward(self, x: Tensor) -> Tensor:
         feature, update = self.transform(x)
-        return x * (1 - update) + feature * update
+        return x + feature if update is None else x * (1 - update) + feature * update
 
-    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        r"""The aggregated feature :math:`f` and the update share :math:`u`, both (B, C, H, W)."""
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        r"""The aggregated feature :math:`f` and the update share :math:`u`, both (B, C, H, W); None without a gate."""
         widest = max(self.rates)
         padded = F.pad(x, (widest,) * 4, mode="reflect")  # once for all branches: each crops what it needs
         parts = [
             F.relu(conv(crop(padded, widest - rate))) for conv, rate in zip(self.branches, self.rates, strict=True)
         ]
         feature = self.fuse(F.pad(torch.cat(parts, 1), (1, 1, 1, 1), mode="reflect"))
-        update = gate_update(self.gate(crop(padded, widest - 1)), self.recipe)
+        if self.gate is None:
+            return feature, None
+        update = gate_update(self.gate(crop(padded, widest - 1)), self.gate_kind)
         return feature, update.to(feature.dtype)
 
 

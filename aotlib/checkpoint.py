@@ -149,7 +149,8 @@ def start_from(state: State, weights: str | Path) -> None:
     r"""Give the generator and its running average the weights in a safetensors file of the same shape."""
     card = json.loads(read_card(weights)["options"])
     ours = json.loads(json.dumps(state.generator.options))
-    different = [f"{key}: {card.get(key)!r} there, {ours[key]!r} here" for key in ours if card.get(key) != ours[key]]
+    keys = [key for key in ours | card if card.get(key) != ours.get(key)]
+    different = [f"{key}: {card.get(key)!r} there, {ours.get(key)!r} here" for key in keys]
     if different:
         raise ValueError(f"{weights} holds another generator ({'; '.join(different)}); set these parameters as there")
     tensors = load_file(weights)

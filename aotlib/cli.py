@@ -16,7 +16,7 @@ from typing import Annotated
 import psutil
 import tyro
 
-from aotlib import bench, cases_cli, compare_cli, convert, evaluate_cli, profiles, records, study_cli
+from aotlib import attempts, bench, cases_cli, compare_cli, convert, evaluate_cli, profiles, records, study_cli
 from aotlib import cluster as on_cluster
 from aotlib.choices import nearest
 from aotlib.config import TrainConfig
@@ -50,12 +50,13 @@ def data(
         print(check.masks(masks))
 
 
-def notebook(name: tyro.conf.Positional[str], profile: str = "course") -> None:
+def notebook(name: tyro.conf.Positional[str], profile: str = "course", attempt: bool = False) -> None:
     """Run one notebook of a profile; its results go to results/PROFILE/NAME.
 
     Args:
         name: such as 02_generator.
         profile: smoke, course or paper, or any other file in profiles/.
+        attempt: note in attempt.json whether it came to its end, and call a failure no error.
     """
     from aotlib import runs
 
@@ -65,7 +66,16 @@ def notebook(name: tyro.conf.Positional[str], profile: str = "course") -> None:
     job = jobs[name]
     print(f"  {name} ...", flush=True)
     limit = None if job.trains or job.after else 3600  # at the paper's size these may take days
-    record = runs.run_notebook(job.notebook, job.out_dir, job.parameters, timeout_s=limit)
+    try:
+        record = runs.run_notebook(job.notebook, job.out_dir, job.parameters, timeout_s=limit)
+    except runs.NotebookFailed as error:
+        if not attempt or any(word in str(error) for word in ("Stopped", "KeyboardInterrupt")):
+            raise  # what was stopped goes on when it is called again
+        attempts.write_note(job.out_dir, str(error).splitlines()[0])
+        print(f"  {name} FAILED: {error}", flush=True)
+        return
+    if attempt:
+        attempts.write_note(job.out_dir)
     print(f"  {name} done in {record['seconds']:.0f} s", flush=True)
 
 
@@ -79,12 +89,13 @@ def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = No
         dry_run: only list what would run, and why.
     """
     root = profiles.find_root()
-    profiles.plan(profile, root)  # a mistake in a profile is answered here, in a few words
+    jobs = profiles.plan(profile, root)  # a mistake in a profile is answered here, in a few words
     if cluster is not None:
         on_cluster.check(cluster)
     started = time.time()
     with only_writer(root / "results"):
-        code = _snakemake(root, profile, cores, cluster, dry_run)
+        again = [(jobs[name].out_dir / attempts.NOTE).relative_to(root) for name in attempts.failed(jobs)]
+        code = _snakemake(root, profile, cores, cluster, dry_run, again)
     if code != 0:
         log = root / "results" / profile / "snakemake.log"
         account = log.read_text(encoding="utf-8")
@@ -95,14 +106,18 @@ def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = No
         raise RuntimeError(f"stopped before the end; call it again to go on. Snakemake's own account is in {log}")
     if not dry_run:
         _print_summary(root / "results" / profile, time.time() - started)
+        if failed := attempts.failed(jobs):
+            told = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
+            raise RuntimeError(f"{len(failed)} runs failed, shown as not run; call it again to try them again:\n{told}")
 
 
-def _snakemake(root: Path, profile: str, cores: int, cluster: Path | None, dry_run: bool) -> int:
+def _snakemake(root: Path, profile: str, cores: int, cluster: Path | None, dry_run: bool, again: list[Path]) -> int:
     command = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--directory", root]
     command += ["--workflow-profile", cluster.resolve()] if cluster else ["--cores", str(cores)]
     command += ["--config", f"profile={profile}", "--rerun-incomplete", "--scheduler", "greedy"]
     command += ["--nolock"]  # our own lock is freed by the system even after kill -9; Snakemake's would be left
     command += ["--dry-run", "--quiet", "host"] if dry_run else ["--quiet", "host", "progress"]
+    command += ["--forcerun", *again] if again else []  # what is only missing it would not miss
     log = root / "results" / profile / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     if cluster and not dry_run:
@@ -134,7 +149,8 @@ def report(profile: str = "course", reference: bool = False) -> None:
     Args:
         reference: keep what the README shows in results/reference, too.
     """
-    from aotlib.report import keep_reference, write_report
+    from aotlib.kept import keep_reference
+    from aotlib.report import write_report
 
     print(f"  report {write_report(profile, profiles.find_root())}", flush=True)
     if reference:

@@ -30,10 +30,16 @@ class TrainConfig:
     size: int = 512  # side of a training crop, pixels
     crop_low: float = 0.3  # smallest share of a photograph that a crop shows; the released code's is 0.08
     recipe: Literal["paper", "released"] = "paper"  # gate, hole filling, and what the feature losses look at
-    design: Literal["sm_patchgan", "hm_patchgan", "patchgan", "released"] = "sm_patchgan"  # adversarial labels
+    design: Literal["sm_patchgan", "hm_patchgan", "patchgan", "released", "mmagic"] = (
+        "sm_patchgan"  # adversarial labels
+    )
+    soft_size: int = 70  # side of sm_patchgan's Gaussian window, pixels, even
+    soft_sigma: float = 10.0  # of that Gaussian, pixels
     width: int = 64  # channels of the first layer of both networks
     n_blocks: int = 8  # AOT blocks
     rates: tuple[int, ...] = (1, 2, 4, 8)  # dilation rates of a block
+    block: Literal["aot", "residual"] = "aot"  # residual: one branch of rate 2, the plain block of the paper's figure
+    gate: Literal["recipe", "none", "paper", "released"] = "recipe"  # recipe: its own; none: the identity is added
     init: Literal["normal", "he"] = "normal"  # of the generator's weights: 0.02 at full width, as released, or He's
     start_from: str = ""  # weights file (.safetensors) of a generator to go on from; empty: initial weights
     features: Literal["auto", "vgg19", "vgg19_conv3", "random"] = "auto"  # network of the feature losses
@@ -74,6 +80,9 @@ class TrainConfig:
             raise ValueError(f"mask_low = {self.mask_low} is larger than mask_high = {self.mask_high}")
         if not any(getattr(self, f"weight_{name}") for name in ("adv", "rec", "per", "sty")):
             raise ValueError("all loss weights are 0: nothing would be learnt; give at least one of them")
+        if self.soft_size < 2 or self.soft_size % 2 or self.soft_sigma <= 0:
+            window = f"soft_size = {self.soft_size}, soft_sigma = {self.soft_sigma}"
+            raise ValueError(f"the soft mask's window needs an even side and a sigma above 0, got {window}")
         if self.size % 4:
             raise ValueError(f"size must be a multiple of 4, got {self.size}")
         counts = ("size", "width", "n_blocks", "batch", "steps", "n_samples", "log_every", "sample_every", "save_every")

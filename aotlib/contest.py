@@ -30,18 +30,18 @@ WEIGHTS = "generator_ema.safetensors"  # of a finished run
 PATCHES = {"scales": 2, "iterations": 10}  # of MNPS; its paper makes hundreds of iterations at each of 3 scales
 
 
-def smallest(folder: str | Path, profile: str = "smoke") -> dict[str, str]:
-    r"""The folders of finished runs of all methods of a profile, trained here where they are not: some seconds each.
+def smallest(folder: str | Path, group: str = "methods", profile: str = "smoke") -> dict[str, str]:
+    r"""The folders of finished runs of a group of a profile, trained here where they are not: some seconds each.
 
     Taught in notebook 07.
     """
     runs = {}
     for name, job in profiles.plan(profile).items():
-        if name.startswith("methods."):
+        if name.startswith(f"{group}."):
             run = Path(folder, job.out_dir.name)
             if not (run / WEIGHTS).is_file():
                 train(TrainConfig.of(job.parameters), run)
-            runs[name.removeprefix("methods.")] = str(run)
+            runs[name.removeprefix(f"{group}.")] = str(run)
     return runs
 
 
@@ -109,8 +109,13 @@ def fills(found: Mapping[str, nn.Module]) -> dict[str, Fill]:
     return {METHODS[name].label: network_fill(network) for name, network in found.items()}
 
 
-def costs(found: Mapping[str, nn.Module], size: int, *, repetitions: int = 3) -> pd.DataFrame:
+def costs(
+    found: Mapping[str, nn.Module], size: int, *, repetitions: int = 3, clock: Callable[[], float] = time.perf_counter
+) -> pd.DataFrame:
     r"""What a prediction of one picture of `size` x `size` px costs, half of it a hole.
+
+    Args:
+        clock: `time.process_time` counts seconds of the processor, which other programs hardly lengthen; on a CPU only.
 
     Returns:
         A row a method: ``parameters``, ``gmac`` (1e9 multiply-adds, attention and, for MNPS, backward passes
@@ -135,18 +140,18 @@ def costs(found: Mapping[str, nn.Module], size: int, *, repetitions: int = 3) ->
             row = {"method": METHODS[name].label, "parameters": n_parameters(network)}
             with FlopCounterMode(display=False) as counter:
                 call()
-            row |= {"gmac": counter.get_total_flops() / 2e9, "seconds": median_seconds(call, repetitions)}
+            row |= {"gmac": counter.get_total_flops() / 2e9, "seconds": median_seconds(call, repetitions, clock)}
         rows.append(row | {"peak_mb": peak / 2**20})
     return pd.DataFrame(rows)
 
 
-def median_seconds(call: Callable[[], None], repetitions: int) -> float:
+def median_seconds(call: Callable[[], None], repetitions: int, clock: Callable[[], float] = time.perf_counter) -> float:
     r"""Of that many calls; what ran before has warmed up."""
     times = []
     for _ in range(repetitions):
-        started = time.perf_counter()
+        started = clock()
         call()
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     return sorted(times)[len(times) // 2]
 
 

@@ -14,7 +14,8 @@ from aotlib.blocks import check_recipe
 from aotlib.choices import check_choice
 from aotlib.features import gram
 
-DESIGNS = ("sm_patchgan", "hm_patchgan", "patchgan", "released")
+DESIGNS = ("sm_patchgan", "hm_patchgan", "patchgan", "released", "mmagic")
+AT_MASK_SIZE = ("released", "mmagic")  # code whose scores are enlarged to the mask, which is never made smaller
 STRIDE = 8  # pixels between the centres of two neighbouring patches of the discriminator
 PATCH = 70  # side of a patch, and of the paper's Gaussian window
 SIGMA = 10.0  # of the Gaussian, pixels; the released code's value, the paper's is not known
@@ -121,7 +122,9 @@ def hard_mask(map_: Tensor) -> Tensor:
     return (cell_mask(map_) > 0.5).to(map_)
 
 
-def targets(mask: Tensor, design: str = "sm_patchgan") -> tuple[Tensor, Tensor]:
+def targets(
+    mask: Tensor, design: str = "sm_patchgan", *, size: int = PATCH, sigma: float = SIGMA
+) -> tuple[Tensor, Tensor]:
     r"""What the discriminator is to say of a real image and of a composite, patch by patch.
 
     ============  ========  ===============================================
@@ -131,37 +134,50 @@ def targets(mask: Tensor, design: str = "sm_patchgan") -> tuple[Tensor, Tensor]:
     hm_patchgan   1         :math:`1 - m`, hard
     patchgan      1         0 everywhere, known patches too
     released      **0**     :math:`\sigma(m)`: the other way round
+    mmagic        1         :math:`\sigma(m)`: holes are labelled like photographs
     ============  ========  ===============================================
+
+    The last is MMagic's, the best known retraining.
 
     Args:
         mask: :math:`m`, (B, 1, H, W), 1 = hole.
+        size, sigma: of the Gaussian of ``"sm_patchgan"``, pixels (`soft_mask`).
 
     Returns:
-        Two maps of one size: (B, 1, H // 8 - 2, W // 8 - 2), for ``"released"`` (B, 1, H, W).
+        Two maps of one size: (B, 1, H // 8 - 2, W // 8 - 2), for ``"released"`` and ``"mmagic"`` (B, 1, H, W).
 
-    Taught in notebook 03.
+    Taught in notebooks 03 and 08.
     """
-    if design == "released":
+    if design in AT_MASK_SIZE:
         soft = blur(mask, gaussian_window(71), padding=35, pad_mode="constant")  # zeros: darkens it at the frame
-        return torch.zeros_like(soft), soft
+        return torch.full_like(soft, float(design == "mmagic")), soft
     composite_target = {
-        "sm_patchgan": lambda: soft_mask(1 - mask),
+        "sm_patchgan": lambda: soft_mask(1 - mask, size=size, sigma=sigma),
         "hm_patchgan": lambda: hard_mask(1 - mask),
         "patchgan": lambda: torch.zeros_like(hard_mask(mask)),
     }[check_design(design)]()
     return torch.ones_like(composite_target), composite_target
 
 
-def discriminator_loss(real: Tensor, fake: Tensor, mask: Tensor, design: str = "sm_patchgan") -> Tensor:
+def discriminator_loss(
+    real: Tensor,
+    fake: Tensor,
+    mask: Tensor,
+    design: str = "sm_patchgan",
+    *,
+    size: int = PATCH,
+    sigma: float = SIGMA,
+) -> Tensor:
     r""":math:`L_D = E[(D(z) - t_z)^2] + E[(D(x) - t_x)^2]` with the `targets` of `design`.
 
     Args:
         real, fake: :math:`D(x)`, :math:`D(z)`, (B, 1, h, w).
         mask: :math:`m`, (B, 1, H, W).
+        size, sigma: of the Gaussian of ``"sm_patchgan"``, pixels.
 
     Taught in notebook 03.
     """
-    on_real, on_fake = targets(mask, check_design(design))
+    on_real, on_fake = targets(mask, check_design(design), size=size, sigma=sigma)
     real, fake = (resize_scores(scores, on_fake, design) for scores in (real, fake))
     return (fake - on_fake).square().mean() + (real - on_real).square().mean()
 
@@ -173,8 +189,8 @@ def generator_loss(fake: Tensor, mask: Tensor, design: str = "sm_patchgan") -> T
 
     with :math:`m` at the discriminator's size (`cell_mask`).
 
-    ``patchgan`` has no mask: :math:`E[(D(z) - 1)^2]`. Nor has ``released``, whose weighting by the mask cancels; its 1
-    is the label that its discriminator gives to *holes*, so that the two networks pull the same way.
+    ``patchgan`` has no mask: :math:`E[(D(z) - 1)^2]`. Nor have ``released`` and ``mmagic``, whose weighting by the mask
+    cancels; their 1 is the label that their discriminators give to *holes*, so that the two networks pull the same way.
 
     Args:
         fake: :math:`D(z)`, (B, 1, h, w), with gradient.
@@ -182,15 +198,15 @@ def generator_loss(fake: Tensor, mask: Tensor, design: str = "sm_patchgan") -> T
 
     Taught in notebook 03.
     """
-    if check_design(design) in ("patchgan", "released"):
+    if check_design(design) in ("patchgan", *AT_MASK_SIZE):
         scores = resize_scores(fake.float(), mask, design)
         return (scores - 1).square().mean()
     return ((fake.float() - 1).square() * cell_mask(mask)).mean()
 
 
 def resize_scores(scores: Tensor, like: Tensor, design: str) -> Tensor:
-    r"""Scores as float32; the released code enlarges them to the mask's size, the paper's designs keep them."""
-    if design != "released":
+    r"""Scores as float32; released code enlarges them to the mask's size, the paper's designs keep them."""
+    if design not in AT_MASK_SIZE:
         return scores.float()
     return F.interpolate(scores.float(), size=like.shape[-2:], mode="bilinear", align_corners=True)
 

@@ -33,6 +33,7 @@ AOT = {
 }
 
 AOT_ONLY = ("recipe", "design", "n_blocks", "rates", "init", "weight_adv", "weight_rec", "weight_per", "weight_sty")
+AOT_ONLY += ("block", "gate", "soft_size", "soft_sigma")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from aotlib.blocks import AOTBlock, check_recipe
+from aotlib.blocks import BLOCKS, GATES, RESIDUAL_RATES, AOTBlock, check_recipe
 from aotlib.choices import check_choice
 from aotlib.hardware import full_precision
 from aotlib.released import read_released
@@ -30,6 +30,9 @@ class Generator(nn.Module):
         n_blocks: AOT blocks in the middle.
         rates: dilation rates of every block.
         recipe: ``"paper"`` or ``"released"``.
+        block: ``"aot"``, or ``"residual"``: the plain block of the paper's figure, which has one branch of rate 2 in
+            place of `rates`.
+        gate: ``"recipe"`` (its gate), ``"paper"``, ``"released"``, or ``"none"``: the identity is added.
         init: of the weights, ``"normal"`` or ``"he"``; see `initialise`.
         seed: of the initial weights.
 
@@ -48,11 +51,16 @@ class Generator(nn.Module):
         rates: Sequence[int] = (1, 2, 4, 8),
         recipe: str = "paper",
         init: str = "normal",
+        block: str = "aot",
+        gate: str = "recipe",
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.recipe = check_recipe(recipe)
+        rates = RESIDUAL_RATES if check_choice("block", block, BLOCKS) == "residual" else rates
+        gate = recipe if check_choice("gate", gate, GATES) == "recipe" else gate
         self.options = {"width": width, "n_blocks": n_blocks, "rates": tuple(rates), "recipe": recipe}
+        self.options |= {"gate": gate} if gate != recipe else {}
         self.smallest = 4 * (max(rates) + 1)  # reflection needs a feature map larger than its border
         self.encoder = nn.ModuleList(
             [
@@ -61,7 +69,7 @@ class Generator(nn.Module):
                 nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1),
             ]
         )
-        self.blocks = nn.ModuleList(AOTBlock(4 * width, rates, recipe) for _ in range(n_blocks))
+        self.blocks = nn.ModuleList(AOTBlock(4 * width, rates, gate) for _ in range(n_blocks))
         self.decoder = nn.ModuleList(
             [
                 nn.Conv2d(4 * width, 2 * width, 3, padding=1),

@@ -1,9 +1,9 @@
-r"""Pictures of any size for networks that take some sizes only: enlarged by mirroring, and the result cut out.
+r"""Pictures of any size for networks that take some only: enlarged by mirroring and the result cut out, or resized.
 
-Taught in notebook 07.
+Taught in notebooks 07 and 08.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -51,3 +51,30 @@ def mirrored(tensor: Tensor, height: int, width: int) -> Tensor:
             where = (0, by, 0, 0) if axis == -1 else (0, 0, 0, by)
             tensor = F.pad(tensor, where, mode="reflect" if has > 1 else "replicate")
     return tensor
+
+
+def at_size(network: Callable[[Tensor, Tensor], Tensor], image: Tensor, mask: Tensor, size: int) -> Tensor:
+    r"""``network(image, mask)`` made on a copy whose shorter side is `size`, and brought back, the shape kept.
+
+    Smaller by the mean of areas, larger bilinearly. A pixel of the copy is known where all pixels that it is made of
+    are: no hidden colour runs into it, and thin known parts are lost.
+
+    Args:
+        image: (B, 3, H, W) in [-1, 1]; mask: (B, 1, H, W), 1 = hole.
+        size: a multiple of 4; the longer side becomes the nearest one.
+
+    Taught in notebook 08.
+    """
+    sides = list(image.shape[-2:])
+    target = [max(round(side * size / min(sides) / 4) * 4, size) for side in sides]
+    if target == sides:
+        return network(image, mask)
+    hole = F.adaptive_max_pool2d(mask, target) if min(sides) > size else (resample(mask, target) > 0).to(mask.dtype)
+    return resample(network(resample(image * (1 - mask), target), hole), sides)
+
+
+def resample(tensor: Tensor, sides: Sequence[int]) -> Tensor:
+    r"""`tensor` (B, C, H, W) at other sides: the mean of areas where it gets smaller, else bilinear."""
+    if min(sides) < min(tensor.shape[-2:]):
+        return F.adaptive_avg_pool2d(tensor, list(sides))
+    return F.interpolate(tensor, list(sides), mode="bilinear", align_corners=False)

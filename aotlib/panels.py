@@ -3,16 +3,19 @@ r"""Curves of metrics over the buckets of hole size, with the intervals that the
 Taught in notebook 06.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from aotlib import figures
+from aotlib.adversary import Seen
 from aotlib.figures import COLUMN, PAGE
 from aotlib.masks import BUCKET_NAMES
 from aotlib.metrics import OF_SETS, about
@@ -98,6 +101,68 @@ def ranking(summary: pd.DataFrame, metrics: Sequence[str], *, bucket: str = "all
     axes[0, 0].set_yticks(range(len(order)), order)
     if note:
         figures.note(fig, note)
+    return fig
+
+
+def differences(versus: pd.DataFrame, variants: Sequence[str], *, to: str, note: str = "") -> Figure:
+    r"""A panel a metric: each variant's mean difference to `to` over all holes, with its 95 % interval; 0 is no change.
+
+    Filled dots are significant after Holm's correction, open ones are not. A variant without a dot was not run.
+
+    Args:
+        versus: rows of `aotlib.crossed.compare_runs` of one or several metrics.
+        variants: from top to bottom.
+        note: small print below.
+
+    Taught in notebook 08.
+    """
+    metrics = list(versus.metric.unique())
+    fig, axes = plt.subplots(1, len(metrics), figsize=(PAGE, 0.7 + 0.19 * len(variants)), squeeze=False, sharey=True)
+    for ax, metric in zip(axes[0], metrics, strict=True):
+        rows = versus[(versus.metric == metric) & (versus.bucket == "all")].set_index("method").reindex(variants[::-1])
+        places = np.arange(len(rows))
+        ax.axvline(0, color="0.6", linewidth=0.8)
+        ax.hlines(places, rows.low, rows.high, color="0.5")
+        sure = rows.significant.fillna(False).astype(bool).to_numpy()
+        for filled, face in ((sure, "black"), (~sure & rows.difference.notna(), "white")):
+            ax.plot(rows.difference[filled], places[filled], "o", color="black", markerfacecolor=face, markersize=4)
+        label, unit, higher = about(metric)
+        unit = f" / {unit}" if unit and " to " not in unit else ""
+        ax.set(xlabel=f"{label} less that of {to}{unit}\n({'higher' if higher else 'lower'} is better)")
+        ax.grid(axis="y", linewidth=0.3)
+        sns.despine(ax=ax)
+    for place in places[rows.difference.isna()]:
+        axes[0, 0].annotate("not run", (0.02, place), xycoords=("axes fraction", "data"), va="center", color="0.4")
+    axes[0, 0].set_yticks(places, [name.replace("_", " ") for name in variants[::-1]])
+    axes[0, 0].set_ylim(-0.6, len(variants) - 0.4)
+    if note:
+        figures.note(fig, note)
+    return fig
+
+
+def switched(given: Sequence[Tensor], seen: Mapping[str, Seen]) -> Figure:
+    r"""A column a variant: its fill, how much its last gate renews, and what its discriminator says of the fill.
+
+    Args:
+        given: the first column: the picture with its hole marked, the truth (3, H, W) in [-1, 1], the mask (1, H, W).
+        seen: of each variant, `aotlib.adversary.look`.
+
+    Taught in notebook 08.
+    """
+    side = PAGE / (len(seen) + 1)
+    fig, axes = plt.subplots(3, len(seen) + 1, figsize=(PAGE, 3 * side + 0.3), squeeze=False)
+    for ax, picture, title in zip(axes[:, 0], given, ("input", "truth", "hole"), strict=True):
+        figures.show_picture(ax, picture).set_title(title)
+    for column, (name, one) in zip(axes.T[1:], seen.items(), strict=True):
+        figures.show_picture(column[0], one.z).set_title(name.replace("_", " "))
+        if one.update is None:
+            column[1].text(0.5, 0.5, "no gate", ha="center", va="center")
+            column[1].set(xticks=[], yticks=[], box_aspect=1)
+        else:
+            figures.show_map(column[1], one.update, label="")
+        figures.show_map(column[2], one.scores, label="")
+    axes[1, 1].set_ylabel("renewed")
+    axes[2, 1].set_ylabel("D(fill)")
     return fig
 
 

@@ -4,27 +4,23 @@ Nothing here imports torch: Snakemake reads this module each time. Taught in not
 """
 
 import ast
-import hashlib
+import functools
 import json
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
 from aotlib.choices import nearest
-from aotlib.records import data_folder, fingerprint
+from aotlib.run_names import FOLDERS, code_digest, training_run
 
 TRAINING, EVALUATION = "05_training", "06_evaluation"
+FULL = "full"  # the method that the variants of a grid are compared with
 BEFORE = {"run_dir": TRAINING, "evaluation_dir": EVALUATION}  # parameters that name the folder of another notebook
-GROUPS = {"method_runs": "methods"}  # parameters that name the folders of several runs, and the profile's key of them
-FOLDERS = ("data", "masks")  # parameters that may name a folder; those whose names end in _dir always do
-# What decides the weights besides the parameters: a run by other code gets another folder. A test holds this list
-# against the imports of train.py.
-TRAINING_CODE = ("blocks", "config", "data", "distributed", "features", "hardware", "images", "losses", "masks", "undo")
-TRAINING_CODE += ("colour", "model", "quarantine", "shards", "sources", "step", "strokes", "train", "weights_files")
-RIVALS_CODE = ("methods", "baselines/*")  # besides, for the compared methods
+GROUPS = {
+    "method_runs": "methods",
+    "ablation_runs": "ablations",
+}  # parameters that name several runs' folders, by group
 
 
 class Job(NamedTuple):
@@ -32,12 +28,14 @@ class Job(NamedTuple):
 
     Attributes:
         after: names of the jobs whose results it reads.
+        may_fail: one of a grid, whose failure does not stop the others (`aotlib.attempts`).
     """
 
     notebook: Path
     out_dir: Path
     parameters: dict
     after: tuple[str, ...] = ()
+    may_fail: bool = False
 
     @property
     def trains(self) -> bool:
@@ -65,12 +63,45 @@ def load_profile(name: str, root: str | Path | None = None) -> dict[str, dict]:
         raise FileNotFoundError(f"no profile {name!r}; {nearest(name, [p.stem for p in folder.glob('*.yaml')])}")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     profile = {key: {} if value is None else value for key, value in (content or {}).items()}
+    for group in profile.keys() & set(GROUPS.values()):
+        profile[group] = _written_out(profile[group], path)
     for notebook, parameters in _flat(profile).items():
         if not isinstance(parameters, dict):
             raise ValueError(f"{path.name}: {notebook}: needs lines 'parameter: value', found {parameters!r}")
         for key, value in parameters.items():
             _refuse_number_texts(value, f"{path.name}: {notebook}: {key}")
     return profile
+
+
+def grid(path: str | Path) -> dict[str, dict[str, dict]]:
+    r"""The variants of a grid's file by the question that they answer: what each changes of the full method.
+
+    Raises:
+        ValueError: for one name in two places, or a name that no folder can have.
+
+    Taught in notebook 08.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no grid {path.name} in {path.parent}")
+    questions = yaml.safe_load(path.read_text(encoding="utf-8"))
+    names = [name for variants in questions.values() for name in variants]
+    if wrong := [name for name in names if names.count(name) > 1 or not name.isidentifier() or name == FULL]:
+        raise ValueError(f"{path.name}: {wrong[0]!r}: each variant needs a name of its own, of letters, digits and _")
+    return questions
+
+
+def _written_out(group: dict, path: Path) -> dict:
+    """A group that names a `grid`: a run a variant and seed, such as ``no_gate.s1``, and the full method's runs."""
+    if not isinstance(group, dict) or "grid" not in group:
+        return group
+    found = {name: own for own_by in grid(path.with_name(group["grid"])).values() for name, own in own_by.items()}
+    only = group.get("only") or list(found)
+    if unknown := [name for name in only if name not in found]:
+        raise ValueError(f"{path.name}: {group['grid']} has no variant {unknown[0]!r}; {nearest(unknown[0], found)}")
+    variants = {FULL: {}} | {name: found[name] for name in only}
+    seeds = {f"{name}.s{seed}": own | {"seed": seed} for name, own in variants.items() for seed in group["seeds"]}
+    return {"each": group["each"]} | seeds
 
 
 def _refuse_number_texts(value: object, where: str) -> None:
@@ -145,43 +176,6 @@ def _converted(value: object, default: object, where: str) -> object:
     return value
 
 
-def code_digest(folder: str | Path, modules: Iterable[str] = TRAINING_CODE) -> str:
-    r"""A number that changes when statements of the modules change, but not for comments, docstrings or layout."""
-    total = hashlib.sha256()
-    for module in modules:  # a name, or a pattern such as baselines/*
-        if not (paths := sorted(Path(folder).glob(f"{module}.py"))):
-            raise FileNotFoundError(f"no {module}.py in {folder}")
-        total.update("".join(_statements(path) for path in paths).encode())
-    return total.hexdigest()
-
-
-def _statements(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body[0] = ast.Pass()
-    return ast.unparse(tree)
-
-
-def run_name(parameters: dict, *, code: str = "", data: str = "") -> str:
-    r"""A folder name that two runs share only if parameters, code and data are the same: method-data-seed-digest.
-
-    Where a folder lies does not count, so that the name is the same on every machine; what is in it does, through
-    `data`, a fingerprint.
-
-    >>> run_name({"seed": 0, "lr": 1e-4, "data_dir": "/home/ada/photos"})
-    'aotgan-photos-s0-7cf6a870'
-
-    Taught in notebook 05.
-    """
-    counted = {key: value for key, value in parameters.items() if not key.endswith("_dir")}
-    counted |= {key: Path(counted[key]).name for key in FOLDERS if os.path.isabs(counted.get(key) or "")}
-    text = json.dumps([counted, code, data], sort_keys=True)
-    method = parameters.get("method", "aotgan")
-    where = Path(parameters.get("data") or parameters.get("data_dir", "")).name or "data"
-    return f"{method}-{where}-s{parameters.get('seed', 0)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
 def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
     r"""Every notebook of the profile in order, with the folder that it writes to and all its parameters.
 
@@ -190,6 +184,7 @@ def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
     ``methods``, by name: each is a run of the training notebook, here the job ``methods.<name>``.
     """
     root = Path(root or find_root()).resolve()
+    digest = functools.cache(functools.partial(code_digest, root / "aotlib"))  # once a plan, not once a run
     jobs = {}
     for name, given in sorted(_flat(load_profile(profile, root)).items()):
         kind = TRAINING if "." in name else name
@@ -201,8 +196,9 @@ def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
             raise ValueError(f"profiles/{profile}.yaml: {name}: {', '.join(sorted(fixed))} is not a profile's to set")
         parameters = _found_folders(checked_parameters(notebook, given), notebook.parent)
         results = root / "results" / profile
-        out_dir = results / "training" / training_run(parameters, root) if kind == TRAINING else results / name
-        jobs[name] = Job(notebook, out_dir, parameters | {"out_dir": str(out_dir)})
+        out_dir = results / "training" / training_run(parameters, digest) if kind == TRAINING else results / name
+        of_grid = name.count(".") > 1  # group.variant.seed
+        jobs[name] = Job(notebook, out_dir, parameters | {"out_dir": str(out_dir)}, may_fail=of_grid)
     return {name: _after_others(name, jobs, profile) for name in jobs}
 
 
@@ -235,14 +231,3 @@ def _after_others(name: str, jobs: dict[str, Job], profile: str) -> Job:
         found[key] = folders if key in GROUPS else folders[other]
         after += runs.values()
     return job._replace(parameters=job.parameters | found, after=tuple(after))
-
-
-def training_run(parameters: dict, root: Path) -> str:
-    r"""The name of the run that today's code would make with these parameters and this data.
-
-    Taught in notebook 05.
-    """
-    found = [fingerprint(folder) for folder in (data_folder(parameters), parameters.get("masks")) if folder]
-    data = " ".join(content["sha256"] for content in found if content)
-    modules = TRAINING_CODE + (RIVALS_CODE if parameters.get("method", "aot") != "aot" else ())
-    return run_name(parameters, code=code_digest(root / "aotlib", modules), data=data)

@@ -21,7 +21,6 @@ from PIL import Image
 
 from aotlib import profiles, tables
 from aotlib.files import replacing
-from aotlib.records import write_json
 
 WIDTH = 1000  # pixels of an embedded figure: sharp on a phone; the 300 dpi files stay in figures/
 SAVING = {("figures", "save"): "figure", ("tables", "write"): "table"}
@@ -208,32 +207,3 @@ def _origin(jobs: dict[str, profiles.Job]) -> list[list[str]]:
         row = [name, job.out_dir.name, seen["started"], f"{seen['seconds']:.0f}", seen["device"], seen["features"]]
         rows.append(["" if cell is None else str(cell) for cell in [*row, seen["seed"], commit, data]])
     return rows
-
-
-def keep_reference(profile: str, root: Path) -> Path:
-    r"""``results/reference`` holds what the README shows of a profile: two figures, the result table, and its records.
-
-    Folders are left out of the records: they are of one machine. Taught in notebook 06.
-
-    Raises:
-        ValueError: for results of code that is in no commit: nobody could make them again.
-    """
-    jobs, folder = profiles.plan(profile, root), root / "results" / "reference"
-    found = {
-        name: json.loads((jobs[name].out_dir / "record.json").read_text(encoding="utf-8"))
-        for name in (profiles.TRAINING, "06_evaluation")
-    }
-    if changed := [name for name, content in found.items() if content["dirty"]]:
-        raise ValueError(f"{', '.join(changed)}: made by files that are in no commit; commit them and run it again")
-    for name, figure in (("03_discriminator", "targets"), ("06_evaluation", "filled")):
-        image = Image.open(jobs[name].out_dir / "figures" / f"{figure}.png").convert("RGB")
-        image.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
-        with replacing(folder / f"{figure}.jpg") as temporary:
-            image.save(temporary, "JPEG", quality=88, optimize=True)
-    for name in ("summary.md", "summary_long.csv", "manifest.csv", "manifest.json"):
-        with replacing(folder / name) as temporary:
-            temporary.write_bytes((jobs["06_evaluation"].out_dir / "tables" / name).read_bytes())
-    for name, content in found.items():
-        content["parameters"] = {k: v for k, v in content["parameters"].items() if not k.endswith("_dir")}
-        write_json(folder / f"{name}.record.json", {"profile": profile} | content)
-    return folder

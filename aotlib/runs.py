@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aotlib.files import only_writer
-from aotlib.profiles import checked_parameters, load_profile, plan, run_name
+from aotlib.profiles import checked_parameters, load_profile, plan
 from aotlib.records import data_folder, fingerprint, finish, record, write_json
+from aotlib.run_names import run_name
 from aotlib.stopping import passing_on
 
 __all__ = ["NotebookFailed", "fingerprint", "finish", "load_profile", "plan", "record", "run_name", "run_notebook"]

@@ -90,7 +90,7 @@ def build(config: TrainConfig, device: torch.device, group: Group = Group()) -> 
     r"""Networks with the seed's initial weights, Adam for each, in the format and layout that suit `device`."""
     layout = pick_layout(config.layout, device, config.width, config.method)
     where = {"device": device, "memory_format": layout}
-    shape = (config.width, config.n_blocks, config.rates, config.recipe, config.init)
+    shape = (config.width, config.n_blocks, config.rates, config.recipe, config.init, config.block, config.gate)
     if config.method == "aot":
         generator, discriminator = Generator(*shape, seed=config.seed), Discriminator(config.width, config.seed + 1)
     else:
@@ -215,7 +215,8 @@ def discriminator_gradients(state: State, batch: dict, z: Tensor, config: TrainC
         return {}
     with autocast(state.calls.device, state.calls.dtype):
         real, fake = state.calls.discriminate(torch.cat([batch["image"], z])).chunk(2)
-    loss = losses.discriminator_loss(real, fake, batch["mask"], config.design)
+    soft = {"size": config.soft_size, "sigma": config.soft_sigma}
+    loss = losses.discriminator_loss(real, fake, batch["mask"], config.design, **soft)
     loss.backward()
     return {"dis": loss.detach()}
 

@@ -34,6 +34,17 @@ def load_generator(path: str | Path) -> nn.Module:
     return generator.eval()
 
 
+def load_discriminator(path: str | Path) -> nn.Module:
+    r"""What judged in a run, from the file ``discriminator.safetensors`` beside its generator's.
+
+    Taught in notebook 08.
+    """
+    card = read_card(path)
+    discriminator = METHODS[card.get("method", "aot")].critic(json.loads(card["options"])["width"])
+    discriminator.load_state_dict(load_file(path))
+    return discriminator.eval()
+
+
 def read_card(path: str | Path) -> dict[str, str]:
     r"""What a weights file says of itself: ``options`` of the network, ``step``, and ``features`` of its losses.
 

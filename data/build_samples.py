@@ -18,6 +18,9 @@ Afterwards each photograph is an sRGB JPEG of 512 px on the shorter and at most 
 in the folder of its split, with its attribution as the JPEG comment; the columns width, height and sha256
 of the CSV agree with the files. The same pixels come out on every machine, the same bytes (and so the same
 sha256) only with the same version of Pillow. To add a photograph, add its line to the CSV and run this again.
+
+Networks are measured on larger versions of the same photographs: with a copy of `samples.csv` in FOLDER,
+`--samples FOLDER --shorter 1024` makes those of which the original has as many pixels, and lists them there.
 """
 
 import argparse
@@ -65,15 +68,20 @@ def open_original(path: Path) -> Image.Image:
     return image.convert("RGB")
 
 
-def fit(image: Image.Image, crop: tuple[float, float, float, float]) -> Image.Image:
-    """Cut the box `crop` (fractions) and scale it so that its sides lie within SHORTER and LONGER."""
+def fit(image: Image.Image, crop: tuple[float, float, float, float], shorter: int = SHORTER) -> Image.Image | None:
+    """Cut the box `crop` (fractions) and scale it to that `shorter` side; None where that needs more than it has.
+
+    The longer side is at most LONGER / SHORTER times as long. The embedded size is made from smaller originals, too.
+    """
     left, top, right, bottom = (c * side for c, side in zip(crop, image.size * 2, strict=True))
     width, height = right - left, bottom - top
     longest = min(width, height) * LONGER / SHORTER
     spare_x, spare_y = max(0, width - longest) / 2, max(0, height - longest) / 2
     box = (left + spare_x, top + spare_y, right - spare_x, bottom - spare_y)
     width, height = box[2] - box[0], box[3] - box[1]
-    scale = SHORTER / min(width, height)
+    if shorter > SHORTER and min(width, height) < shorter:
+        return None
+    scale = shorter / min(width, height)
     return image.resize((round(width * scale), round(height * scale)), Image.Resampling.LANCZOS, box=box)
 
 
@@ -85,15 +93,17 @@ def save(image: Image.Image, path: Path, row: dict[str, str]) -> None:
     os.replace(partial, path)
 
 
-def build(row: dict[str, str], unpacked: Path, samples: Path) -> dict[str, str]:
-    """Write one photograph; return its line of the CSV with width, height and sha256 filled in."""
+def build(row: dict[str, str], unpacked: Path, samples: Path, shorter: int = SHORTER) -> dict[str, str] | None:
+    """Write one photograph; return its line of the CSV with width, height and sha256 filled in; None if too small."""
     _, package, version, inside = row["source"].split(maxsplit=3)
     original = unpacked / package / inside
     if not original.is_file():
         raise SystemExit(f"{original} is missing: unpack {package} {version} into {unpacked / package}")
     path = samples / row["split"] / row["file"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = fit(open_original(original), CROPS.get(path.stem, (0.0, 0.0, 1.0, 1.0)))
+    image = fit(open_original(original), CROPS.get(path.stem, (0.0, 0.0, 1.0, 1.0)), shorter)
+    if image is None:
+        return None
     save(image, path, row)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return row | {"width": str(image.width), "height": str(image.height), "sha256": digest}
@@ -114,11 +124,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rebuild data/samples from unpacked packages.")
     parser.add_argument("unpacked", type=Path, help="holds one folder per package, of the same name")
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="holds samples.csv; written in place")
+    parser.add_argument("--shorter", type=int, default=SHORTER, help="side of the photographs, pixels")
     arguments = parser.parse_args()
     table = arguments.samples / "samples.csv"
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    rows = [build(row, arguments.unpacked, arguments.samples) for row in rows]
+    built = [build(row, arguments.unpacked, arguments.samples, arguments.shorter) for row in rows]
+    rows = [row for row in built if row]
     write_table(rows, table)
     total = sum((arguments.samples / row["split"] / row["file"]).stat().st_size for row in rows)
     print(f"{len(rows)} photographs, {total / 1e6:.2f} MB")

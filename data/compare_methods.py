@@ -28,7 +28,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from aotlib import contest, manifest, profiles, records, tables
+from aotlib import contest, manifest, profiles, records, run_names, tables
 from aotlib.classical import FLOORS
 from aotlib.comparison import compare
 from aotlib.config import TrainConfig
@@ -111,7 +111,9 @@ def check_same(options: argparse.Namespace, configs: dict[str, TrainConfig]) -> 
     r"""Refuse a folder that holds another comparison: its tables would pass for this one's."""
     found = {name: str(value) for name, value in vars(options).items() if name not in ("out", "methods", "set")}
     found |= {name: records.fingerprint(getattr(options, name)) for name in ("train", "photographs", "masks")}
-    found["code"] = profiles.code_digest(Path(contest.__file__).parent, profiles.TRAINING_CODE + profiles.RIVALS_CODE)
+    found["code"] = run_names.code_digest(
+        Path(contest.__file__).parent, run_names.TRAINING_CODE + run_names.RIVALS_CODE
+    )
     found["runs"] = {name: json.loads(json.dumps(config.decides())) for name, config in configs.items()}
     path = options.out / "comparison.json"
     if path.is_file() and (kept := json.loads(path.read_text(encoding="utf-8"))) != found:

@@ -107,6 +107,38 @@ def wait_for_text(path):
     return path.read_text() or "1"
 
 
+JUDGING = """
+import json
+from pathlib import Path
+from aotlib import runs
+told = {name: Path(run, "generator_ema.safetensors").is_file() for name, run in ablation_runs.items()}
+runs.finish(out_dir, told)
+"""
+
+
+def test_a_variant_that_fails_stops_no_other_and_is_tried_again(toy, make_notebook):
+    where = 'out_dir = "../results/smoke/08_ablations"\nablation_runs = {}'
+    make_notebook(toy / "notebooks" / "08_ablations.ipynb", where, JUDGING)
+    grid = "parts:\n  slow: {pause_s: 0.01}\n  broken: {pause_s: -1.0}\n"  # no sleep is of negative length
+    (toy / "profiles" / "grid.yaml").write_text(grid)
+    group = "08_ablations: {}\nablations: {grid: grid.yaml, seeds: [0], each: {steps: 2}}\n"
+    (toy / "profiles" / "toy.yaml").write_text(group)
+    reproduce = ("reproduce", "--profile", "toy")
+    judged, note = toy / "results" / "toy" / "08_ablations" / "metrics.json", "*/attempt.json"
+    for _ in range(2):
+        text = call(*reproduce, cwd=toy, code=1)
+        assert "ablations.broken.s0 FAILED" in text and "1 runs failed, shown as not run" in text
+        assert "ValueError" in text and "08_ablations done in" in text
+        expected = {"full.s0": True, "slow.s0": True, "broken.s0": False}
+        assert {name: json.loads(judged.read_text())[name] for name in expected} == expected
+    assert "ablations.full.s0" not in text and "ablations.slow.s0" not in text  # only what failed ran again
+    notes = [json.loads(path.read_text())["finished"] for path in (toy / "results" / "toy" / "training").glob(note)]
+    assert sorted(notes) == [False, True, True]
+    (toy / "profiles" / "grid.yaml").write_text(grid.replace("-1.0", "0.0"))
+    text = call(*reproduce, cwd=toy)
+    assert "ablations.broken.s0 done in" in text and json.loads(judged.read_text())["broken.s0"]
+
+
 @pytest.fixture
 def results(toy, make_notebook):
     """What a run of the toy's first notebook could have left."""

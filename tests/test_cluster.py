@@ -32,13 +32,16 @@ def test_what_is_missing_is_said_with_its_remedy(tmp_path, monkeypatch, text, sa
 
 def test_settings_name_rules_that_exist_and_all_that_the_graph_asks_for():
     rules = {"training" if name == profiles.TRAINING else name for name in profiles.load_profile("paper", ROOT)}
+    rules |= {"variant"}  # of a grid
     assert SETTINGS["set-threads"].keys() <= rules and SETTINGS["set-resources"].keys() <= rules
     assert {"executor", "jobs", "cores"} <= SETTINGS.keys()
     jobs = profiles.plan("paper", ROOT)
     judging = {name for name, job in jobs.items() if any(jobs[other].trains for other in job.after)}
     greedy = judging | {name for name, job in jobs.items() if "bench_dir" in job.parameters}
     assert "07_methods" in greedy
-    assert greedy | {"training"} <= SETTINGS["set-threads"].keys()  # else one would ask for the cores of all jobs
+    assert (
+        greedy | {"training", "variant"} <= SETTINGS["set-threads"].keys()
+    )  # else one would ask for the cores of all jobs
 
 
 def test_a_failed_job_is_quoted(tmp_path):

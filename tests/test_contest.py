@@ -80,3 +80,12 @@ def test_peak_is_the_most_at_a_time_not_the_sum():
     assert contest.peak_bytes(chain) == 8000
     kept = torch.zeros(1000)
     assert contest.peak_bytes(lambda: kept.view(10, 100).add_(1)) == 0  # nothing new
+
+
+def test_seconds_are_those_of_the_clock():
+    now = [0.0]
+
+    def call():
+        now[0] += 2.5
+
+    assert contest.median_seconds(call, 3, lambda: now[0]) == 2.5

@@ -4,8 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from aotlib import figures, panels
+from aotlib.adversary import Seen
 
 
 @pytest.fixture
@@ -72,3 +74,26 @@ def test_price_puts_each_method_at_its_cost(summary):
     assert points == {"ours": (2.0, 25.0), "theirs": (0.1, 26.0)}
     assert len({bar.lines[0].get_marker() for bar in ax.containers}) == 2, "not told apart in grey"
     assert ax.get_xscale() == "log"
+
+
+def test_differences_stand_where_the_table_has_them_and_tell_sure_from_unsure():
+    rows = [("no_gate", -0.5, -0.8, -0.2, True), ("patchgan", 0.1, -0.3, 0.5, False)]
+    versus = pd.DataFrame(rows, columns=["method", "difference", "low", "high", "significant"])
+    versus = versus.assign(metric="psnr", bucket="all")
+    ax = panels.differences(versus, ["no_gate", "patchgan", "no_style"], to="full").axes[0]
+    dots = {line.get_markerfacecolor(): line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "o"}
+    assert dots == {"black": [[-0.5, 2.0]], "white": [[0.1, 1.0]]}
+    ends = [path.vertices.tolist() for path in ax.collections[0].get_paths()]
+    assert [[-0.8, 2.0], [-0.2, 2.0]] in ends and [[-0.3, 1.0], [0.5, 1.0]] in ends
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["no style", "patchgan", "no gate"]
+    assert [text.get_text() for text in ax.texts] == ["not run"] and ax.texts[0].xy[1] == 0
+    assert ax.get_xlabel().startswith("PSNR less that of full / dB") and "higher is better" in ax.get_xlabel()
+
+
+def test_inside_of_a_variant_without_a_gate_is_said():
+    picture, map_ = torch.zeros(3, 8, 8), torch.rand(4, 4)
+    seen = {"full": Seen(picture, map_, map_), "no_gate": Seen(picture, None, map_)}
+    axes = panels.switched([picture, picture, torch.zeros(1, 8, 8)], seen).axes
+    assert [text.get_text() for ax in axes for text in ax.texts] == ["no gate"]
+    titles = [ax.get_title() for ax in axes if ax.get_title()]
+    assert sorted(titles) == ["full", "hole", "input", "no gate", "truth"]

@@ -15,7 +15,7 @@ import torch
 from conftest import ROOT
 from PIL import Image
 
-from aotlib import profiles, records, report, runs
+from aotlib import profiles, records, report, run_names, runs
 from aotlib.files import only_writer
 
 WHERE = (
@@ -274,7 +274,7 @@ def test_code_digest_sees_statements_only(tmp_path):
 
     def digest(text):
         module.write_text(text)
-        return profiles.code_digest(tmp_path, ["m"])
+        return run_names.code_digest(tmp_path, ["m"])
 
     text = '"""A."""\nclass C:\n    """B."""\n    def f(self, x):\n        """C."""\n        return x + 1\n'
     other = text.replace("A.", "Z.").replace("B.", "Y.").replace("C.", "X.").replace("x + 1", "(x+1)  # no\n\n")
@@ -292,8 +292,8 @@ def test_training_code_is_what_train_imports():
         if module not in reached:
             reached.add(module)
             todo += _imports(ROOT / "aotlib" / f"{module}.py") if module != "baselines" else []
-    rivals = {module.partition("/")[0] for module in profiles.RIVALS_CODE}
-    assert reached - harmless == set(profiles.TRAINING_CODE) | rivals
+    rivals = {module.partition("/")[0] for module in run_names.RIVALS_CODE}
+    assert reached - harmless == set(run_names.TRAINING_CODE) | rivals
     inside = {name for path in (ROOT / "aotlib" / "baselines").glob("*.py") for name in _imports(path)}
     assert inside <= reached | {"padding"}
 

@@ -2,11 +2,15 @@
 
 import csv
 import hashlib
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
+import build_samples
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 COLUMNS = [
@@ -67,3 +71,23 @@ def test_file_is_the_one_in_the_table(row):
         assert 512 <= min(image.size) <= max(image.size) <= 768
         assert row["licence_url"].encode() in image.info["comment"]  # the attribution travels with the file
         assert not image.getexif(), "camera data (it may hold a place) is still in the file"
+
+
+def test_larger_versions_are_made_of_those_that_have_the_pixels_and_listed_alone(tmp_path, monkeypatch):
+    folder, rows = tmp_path / "samples", []
+    for name, size in (("large", (1500, 1200)), ("small", (1500, 900))):
+        path = tmp_path / "unpacked" / "package" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, "teal").save(path)
+        rows.append(ROWS[0] | {"file": f"{name}.jpg", "split": "test", "source": f"apt package 1 {name}.png"})
+    folder.mkdir()
+    build_samples.write_table(rows, folder / "samples.csv")
+    words = ["build_samples.py", str(tmp_path / "unpacked"), "--samples", str(folder), "--shorter", "1024"]
+    monkeypatch.setattr(sys, "argv", words)
+    build_samples.main()
+    with (folder / "samples.csv").open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["file"], row["width"], row["height"]) == ("large.jpg", "1280", "1024")
+    assert [path.name for path in folder.rglob("*.jpg")] == ["large.jpg"]
+    small = Image.new("RGB", (300, 200))
+    assert build_samples.fit(small, (0, 0, 1, 1)).size == (768, 512)  # the embedded size, as ever

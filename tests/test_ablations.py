@@ -1,0 +1,303 @@
+"""Variants differ from the full method in what their name says, and in nothing else; their runs, curves and tables."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import ROOT
+
+from aotlib import ablations, attempts, losses, profiles
+from aotlib.blocks import AOTBlock
+from aotlib.config import TrainConfig
+from aotlib.losses import discriminator_loss, generator_loss, targets
+from aotlib.model import Discriminator, Generator
+from aotlib.step import build, discriminator_gradients, generator_gradients
+from aotlib.train import train
+from aotlib.weights import load_discriminator, load_generator, save_weights
+
+GRID = ROOT / "profiles" / "ablations.yaml"
+CHANGES = ablations.changes(GRID)
+
+
+def rand(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def state_of(**changed):
+    return build(TrainConfig(size=64, width=16, n_blocks=2, init="he", **changed), torch.device("cpu"))
+
+
+# --- the generator's switches ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", CHANGES)
+def test_a_variant_has_the_full_methods_weights_but_for_its_switch(variant):
+    """Names and shapes of parameters: only rates, block and gate may change them, and only their own."""
+    full, other = (state_of(**changed).generator.state_dict() for changed in ({}, CHANGES[variant]))
+    shapes = {name: tensor.shape for name, tensor in full.items()}
+    others = {name: tensor.shape for name, tensor in other.items()}
+    different = {name for name in shapes.keys() | others.keys() if shapes.get(name) != others.get(name)}
+    own = CHANGES[variant]
+    switched = {"branches"} if own.get("block") == "residual" or len(own.get("rates", "1234")) != 4 else set()
+    switched |= {"gate"} if own.get("gate") == "none" else set()
+    assert {name.split(".")[2] for name in different} == switched
+
+
+@pytest.mark.parametrize("variant", [name for name, own in CHANGES.items() if "rates" in own])
+def test_rates_leave_the_number_of_weights_as_it_is(variant):
+    sizes = [sum(p.numel() for p in Generator(16, 2, rates=rates).parameters()) for rates in
+             ((1, 2, 4, 8), CHANGES[variant]["rates"])]  # fmt: skip
+    assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 8])
+def test_any_number_of_branches_that_divides_the_width(n):
+    rates = tuple(range(1, n + 1))
+    assert Generator(4, 1, rates=rates)(torch.zeros(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)).shape == (1, 3, 64, 64)
+    with pytest.raises(ValueError, match="64 channels cannot be split into 3"):
+        Generator(16, rates=(1, 2, 4))
+
+
+def test_the_residual_block_is_the_papers_figure():
+    """3x3 of rate 2, ReLU, 3x3 of rate 1, identity added: written out."""
+    (block,) = Generator(2, 1, block="residual", gate="none", init="he").blocks
+    x = rand(1, 8, 12, 14)
+    first, second = block.branches[0], block.fuse
+    inner = F.relu(F.conv2d(F.pad(x, (2,) * 4, mode="reflect"), first.weight, first.bias, dilation=2))
+    expected = x + F.conv2d(F.pad(inner, (1,) * 4, mode="reflect"), second.weight, second.bias)
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_a_shut_gate_and_a_missing_one_are_neutral_alike():
+    """A block without a gate gives its input back where the new feature is 0; one whose gate is shut always does."""
+    plain, gated = AOTBlock(8, (1, 2), "none"), AOTBlock(8, (1, 2), "paper")
+    x = rand(1, 8, 16, 16)
+    with torch.no_grad():
+        for parameter in plain.fuse.parameters():
+            parameter.zero_()
+        gated.gate.weight.zero_()
+        gated.gate.bias.fill_(50.0)
+    torch.testing.assert_close(plain(x), x)
+    torch.testing.assert_close(gated(x), x)
+    assert plain.transform(x)[1] is None
+
+
+def test_without_a_gate_the_block_adds():
+    block = AOTBlock(8, (1, 2), "none")
+    x = rand(1, 8, 16, 16)
+    torch.testing.assert_close(block(x), x + block.transform(x)[0])
+
+
+def test_a_released_gate_in_the_papers_recipe_changes_the_gate_alone():
+    paper, mixed, released = (Generator(4, 1, **own) for own in ({}, {"gate": "released"}, {"recipe": "released"}))
+    image, mask = rand(1, 3, 64, 64) * 2 - 1, (rand(1, 1, 64, 64, seed=1) > 0.5).float()
+    torch.testing.assert_close(mixed.encode(image, mask), paper.encode(image, mask))  # grey holes, not white ones
+    x = rand(1, 16, 16, 16)
+    torch.testing.assert_close(mixed.blocks[0](x), released.blocks[0](x))
+    assert not torch.allclose(mixed.blocks[0](x), paper.blocks[0](x))
+
+
+def test_switches_are_kept_with_the_weights(tmp_path):
+    for own in ({"block": "residual", "gate": "none"}, {"gate": "released"}, {"rates": (1, 1, 1, 1)}):
+        generator = Generator(4, 1, **own).eval()
+        path = tmp_path / "generator.safetensors"
+        save_weights(generator.state_dict(), path, {"options": json.dumps(generator.options)})
+        image, mask = rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+        torch.testing.assert_close(load_generator(path)(image, mask), generator(image, mask))
+    assert "gate" not in Generator(4, 1).options  # as in files of earlier runs
+
+
+@pytest.mark.parametrize("wrong", [{"block": "resnet"}, {"gate": "open"}])
+def test_unknown_switches_are_refused(wrong):
+    with pytest.raises(ValueError, match="must be one of"):
+        Generator(4, 1, **wrong)
+
+
+# --- labels and losses ----------------------------------------------------------------------------------------------
+
+
+def test_mmagics_labels_are_one_for_photographs_and_holes():
+    mask = torch.zeros(1, 1, 160, 160)
+    mask[..., 40:140, 40:140] = 1
+    on_real, on_fake = targets(mask, "mmagic")
+    assert (on_real == 1).all() and torch.equal(on_fake, targets(mask, "released")[1])
+    assert on_fake[0, 0, 90, 90] > 0.99 and on_fake[0, 0, 2, 2] < 1e-3
+    scores, up = rand(1, 1, 18, 18), {"size": (160, 160), "mode": "bilinear", "align_corners": True}
+    large = F.interpolate(scores, **up)
+    expected = (large - on_fake).square().mean() + (large - 1).square().mean()
+    torch.testing.assert_close(discriminator_loss(scores, scores, mask, "mmagic"), expected)
+    torch.testing.assert_close(generator_loss(scores, mask, "mmagic"), (large - 1).square().mean())
+
+
+def test_the_soft_masks_gaussian_reaches_the_loss_of_a_step():
+    """The discriminator's loss of a step is that of the formula with the configured window, and not of the default."""
+    batch = {"image": rand(2, 3, 64, 64) * 2 - 1, "mask": torch.zeros(2, 1, 64, 64)}
+    batch["mask"][..., 10:40, 20:50] = 1
+    z = rand(2, 3, 64, 64, seed=1) * 2 - 1
+    found = {}
+    for sigma in (3.0, 10.0):
+        config = TrainConfig(size=64, width=4, n_blocks=1, soft_size=22, soft_sigma=sigma, precision="float32")
+        state = build(config, torch.device("cpu"))
+        scores = state.discriminator.train()(torch.cat([batch["image"], z]))
+        real, fake = scores.detach().chunk(2)
+        state = build(config, torch.device("cpu"))  # its spectral norm as before
+        found[sigma] = discriminator_gradients(state, batch, z, config)["dis"]
+        soft = losses.soft_mask(1 - batch["mask"], size=22, sigma=sigma)
+        expected = (fake - soft).square().mean() + (real - 1).square().mean()
+        torch.testing.assert_close(found[sigma], expected, rtol=1e-5, atol=0)
+    assert found[3.0] != found[10.0]
+
+
+@pytest.mark.parametrize("left_out", ["adv", "rec", "per", "sty"])
+def test_a_loss_left_out_is_not_in_the_sum(left_out):
+    from aotlib.features import load_features
+
+    config = TrainConfig(size=64, width=4, n_blocks=1, features="random", **{f"weight_{left_out}": 0.0})
+    state = build(config, torch.device("cpu"))
+    batch = {"image": rand(1, 3, 64, 64) * 2 - 1, "mask": torch.zeros(1, 1, 64, 64)}
+    batch["mask"][..., 10:40, 20:50] = 1
+    _, values = generator_gradients(state, batch, load_features("random", seed=0, width=8), config)
+    parts = {name for name in values if name != "total"}
+    assert parts == {"adv", "rec", "per", "sty"} - {left_out}
+    total = sum(getattr(config, f"weight_{name}") * values[name] for name in parts)
+    torch.testing.assert_close(values["total"], total)
+
+
+def test_wrong_windows_are_refused():
+    for wrong in ({"soft_size": 71}, {"soft_sigma": 0.0}):
+        with pytest.raises(ValueError, match="soft_size = "):
+            TrainConfig(**wrong)
+
+
+# --- the grid -------------------------------------------------------------------------------------------------------
+
+TOY_GRID = "parts:\n  no_gate: {steps: 3}\n  patchgan: {steps: 4}\nlosses:\n  no_style: {pause_s: 0.5}\n"
+GROUP = "ablations: {grid: grid.yaml, seeds: [0, 1], each: {steps: 2}}\n"
+
+
+@pytest.fixture
+def gridded(toy):
+    (toy / "profiles" / "grid.yaml").write_text(TOY_GRID)
+    (toy / "profiles" / "toy.yaml").write_text(GROUP)
+    return toy
+
+
+def test_a_grid_is_a_run_a_variant_and_seed(gridded):
+    jobs = profiles.plan("toy", gridded)
+    names = [f"ablations.{name}.s{seed}" for name in ("full", "no_gate", "no_style", "patchgan") for seed in (0, 1)]
+    assert sorted(jobs) == sorted(names) and all(job.trains and job.may_fail for job in jobs.values())
+    assert jobs["ablations.full.s1"].parameters["steps"] == 2 and jobs["ablations.full.s1"].parameters["seed"] == 1
+    assert jobs["ablations.no_gate.s0"].parameters["steps"] == 3
+    assert len({job.out_dir for job in jobs.values()}) == 8
+
+
+def test_a_profile_may_take_some_variants_only(gridded):
+    (gridded / "profiles" / "toy.yaml").write_text(GROUP.replace("seeds: [0, 1]", "seeds: [3], only: [no_style]"))
+    assert list(profiles.plan("toy", gridded)) == ["ablations.full.s3", "ablations.no_style.s3"]
+    (gridded / "profiles" / "toy.yaml").write_text(GROUP.replace("seeds: [0, 1]", "seeds: [3], only: [no_stile]"))
+    with pytest.raises(ValueError, match="no variant 'no_stile'; did you mean 'no_style'"):
+        profiles.plan("toy", gridded)
+
+
+@pytest.mark.parametrize("name", ["full", "no gate", "no.gate", "patchgan"])
+def test_names_that_no_run_can_have_are_refused(gridded, name):
+    (gridded / "profiles" / "grid.yaml").write_text(TOY_GRID + f"  {name}: {{}}\n")
+    with pytest.raises(ValueError, match="needs a name of its own"):
+        profiles.plan("toy", gridded)
+
+
+def test_every_variant_of_the_grid_changes_something_that_training_knows():
+    fields = TrainConfig.__dataclass_fields__
+    for name, own in CHANGES.items():
+        assert (name == profiles.FULL) == (not own) and own.keys() <= fields.keys()
+        assert name == profiles.FULL or TrainConfig.of(own) != TrainConfig(), f"{name} is the full method"
+    configs = [TrainConfig.of(own) for own in CHANGES.values()]
+    assert len(set(configs)) == len(configs)
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(photographs, tmp_path_factory):
+    """Two tiny runs, as a grid leaves them, and one that failed."""
+    folder = tmp_path_factory.mktemp("runs")
+    shared = {"data": str(photographs), "size": 64, "width": 4, "n_blocks": 1, "features": "random", "batch": 2}
+    shared |= {"steps": 4, "lr": 1e-3, "mask_high": 0.4, "workers": 0, "log_every": 1, "sample_every": 1}
+    shared |= {"save_every": 4, "n_samples": 2, "device": "cpu", "init": "he"}
+    for name, own in {"full.s0": {}, "no_gate.s0": {"gate": "none"}}.items():
+        train(TrainConfig(**shared, **own), folder / name)
+    attempts.write_note(folder / "patchgan.s0", "its Python process died (most often: out of memory)")
+    return {name: folder / name for name in ("full.s0", "no_gate.s0", "patchgan.s0", "no_style.s0")}
+
+
+def test_what_failed_is_told_apart_from_what_was_never_tried(trained):
+    found, missing = ablations.finished(trained)
+    assert list(found) == [("full", 0), ("no_gate", 0)]
+    assert missing == {
+        "patchgan.s0": "its Python process died (most often: out of memory)",
+        "no_style.s0": "never tried",
+    }
+    with pytest.raises(ValueError, match="no finished run of the full method"):
+        ablations.finished({"no_gate.s0": trained["no_gate.s0"]})
+
+
+def test_runs_are_judged_on_the_same_holes_and_keep_their_seed(trained, photographs):
+    from aotlib import manifest
+    from aotlib.data import dataset_files
+    from aotlib.masks import BUCKETS
+
+    found, _ = ablations.finished(trained)
+    files = dataset_files(str(photographs), None, "val")
+    plan = manifest.make(files, size=64, buckets=BUCKETS[:2], seed=0, files_root=photographs / "val")
+    table = ablations.judged(found, plan, photographs / "val", size=64)
+    assert set(table.method) == {"full", "no_gate"} and set(table.seed) == {0}
+    assert (table.groupby(["metric", "bucket"]).image.count() == 4).all()  # two images, two runs
+    one = table[table.metric == "psnr"].pivot(index=["bucket", "image"], columns="method", values="value")
+    assert (one["full"] != one["no_gate"]).all()
+
+
+def test_curves_are_the_logs_at_their_shares(trained):
+    found, _ = ablations.finished(trained)
+    table = ablations.curves(found)
+    assert list(table.step) == [1, 2, 4] * 2
+    log = [json.loads(line) for line in (trained["full.s0"] / "log.jsonl").read_text().splitlines()]
+    assert list(table.val_psnr[:3]) == [log[0]["val_psnr"], log[1]["val_psnr"], log[3]["val_psnr"]]
+    with pytest.raises(ValueError, match="no look at step 0"):
+        ablations.curves(found, [0.1])
+
+
+def test_the_order_is_kendalls_tau():
+    rows = [(name, share, value) for share, values in {0.5: (1, 2, 3), 1.0: (1, 3, 2)}.items()
+            for name, value in zip("abc", values)]  # fmt: skip
+    table = ablations.same_order(pd.DataFrame(rows, columns=["variant", "share", "val_psnr"]))
+    assert table.tau.tolist() == pytest.approx([1 / 3, 1])  # two pairs of three agree
+
+
+def test_costs_and_accounts_say_what_was_trained(trained):
+    found, _ = ablations.finished(trained)
+    costs = ablations.costs(found, 64).set_index("variant")
+    gate = 9 * 16 * 16 + 16
+    assert costs.parameters["full"] - costs.parameters["no_gate"] == gate
+    assert costs.gmac["full"] - costs.gmac["no_gate"] == pytest.approx(9 * 16 * 16 * 16**2 / 1e9)
+    assert costs.reach["full"] == 28 + 8 * 9
+    table = ablations.accounts(found)
+    assert list(table.steps) == [4, 4] and (table.features == "random").all()
+    assert table.commit.eq("").all() and table.dirty.all()  # not made by notebook 5: no record
+
+
+def test_switches_and_tables_name_every_variant(trained):
+    switches = ablations.switches(GRID)
+    assert list(switches.variant) == list(CHANGES)
+    assert switches.set_index("variant").changes["no_context"] == "block = residual, gate = paper"
+    table = ablations.with_missing(pd.DataFrame({"method": ["full"], "all": ["20.1"]}), ["full", "no_gate"])
+    assert table.values.tolist() == [["full", "20.1"], ["no_gate", "not run"]]
+
+
+def test_the_discriminator_of_a_run_is_read_back(trained):
+    judge = load_discriminator(Path(trained["full.s0"]) / "discriminator.safetensors")
+    assert isinstance(judge, Discriminator) and not judge.training
+    assert judge.score.in_channels == 8 * 4

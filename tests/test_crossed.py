@@ -1,0 +1,130 @@
+"""Intervals over seeds and images: against t tests of scipy, mean squares by hand, and simulated tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from aotlib import crossed
+from aotlib.crossed import compare_runs, crossed_interval, summarise_runs
+
+
+def drawn(rng, seeds, images, *, of_seed=0.0, of_image=0.0, rest=1.0):
+    parts = rng.normal(size=(seeds, 1)) * of_seed, rng.normal(size=(1, images)) * of_image
+    return sum(parts) + rng.normal(size=(seeds, images)) * rest
+
+
+def test_one_seed_is_students_t_over_images():
+    values = np.random.default_rng(0).normal(0.3, 1, (1, 12))
+    found, theirs = crossed_interval(values), stats.ttest_1samp(values[0], 0)
+    ends = theirs.confidence_interval()
+    np.testing.assert_allclose(found[:4], [values.mean(), ends.low, ends.high, theirs.pvalue])
+    assert (found.seeds, found.images) == (1, 12)
+
+
+def test_where_only_seeds_differ_their_t_test_is_left():
+    """Every image alike: a hundred of them are worth no more than one, and n is the number of seeds."""
+    by_seed = np.array([0.1, 0.5, 0.2, 0.4])
+    found, theirs = crossed_interval(np.repeat(by_seed[:, None], 100, axis=1)), stats.ttest_1samp(by_seed, 0)
+    ends = theirs.confidence_interval()
+    np.testing.assert_allclose(found[:4], [0.3, ends.low, ends.high, theirs.pvalue])
+    plain = stats.ttest_1samp(np.repeat(by_seed, 100), 0).confidence_interval()
+    assert found.high - found.low > 8 * (plain.high - plain.low)  # what taking all values for independent would say
+
+
+def test_variance_is_that_of_the_two_way_analysis():
+    values = drawn(np.random.default_rng(4), 4, 9, of_seed=1, of_image=1)
+    total = ((values - values.mean()) ** 2).sum()
+    seeds = 9 * ((values.mean(1) - values.mean()) ** 2).sum()
+    images = 4 * ((values.mean(0) - values.mean()) ** 2).sum()
+    squares = seeds / 3, images / 8, (total - seeds - images) / 24
+    assert min(squares[:2]) > squares[2]
+    variance = (squares[0] + squares[1] - squares[2]) / 36
+    freedom = (36 * variance) ** 2 / (squares[0] ** 2 / 3 + squares[1] ** 2 / 8 + squares[2] ** 2 / 24)
+    reach = stats.t.ppf(0.975, freedom) * variance**0.5
+    found = crossed_interval(values)
+    np.testing.assert_allclose(found[1:3], [values.mean() - reach, values.mean() + reach])
+
+
+@pytest.mark.parametrize("parts", [{"of_seed": 1}, {"of_image": 1}, {"of_seed": 1, "of_image": 1}, {}])
+def test_intervals_hold_the_truth_as_often_as_they_say(parts):
+    rng, n = np.random.default_rng(2), 600
+    held = [found.low <= 0 <= found.high for found in (crossed_interval(drawn(rng, 3, 20, **parts)) for _ in range(n))]
+    assert 0.92 <= np.mean(held) <= 0.99  # 93 to 98 % in 1,500 tables; three standard errors of 600 are 0.027
+    if "of_seed" in parts:  # an interval over images alone is caught
+        wrong = [abs(stats.ttest_1samp(drawn(rng, 3, 20, **parts).mean(0), 0).pvalue) > 0.05 for _ in range(n)]
+        assert np.mean(wrong) < 0.8
+
+
+def test_undefined_values_and_lone_images():
+    values = np.array([[1.0, np.inf, 3.0], [2.0, 5.0, 4.0]])
+    assert crossed_interval(values).images == 2 and crossed_interval(values).mean == 2.5
+    alone = crossed_interval(np.array([[1.0], [2.0]]))
+    assert alone.mean == 1.5 and np.isnan([alone.low, alone.high, alone.p]).all()
+    assert crossed_interval(np.full((2, 3), 7.0)) == (7, 7, 7, 0, 2, 3)
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        crossed_interval(np.zeros(3))
+
+
+@pytest.fixture
+def long():
+    """Two variants, three seeds, six images, two buckets; "worse" is 1 dB below, with little noise."""
+    rng, rows = np.random.default_rng(3), []
+    for seed in range(3):
+        for number in range(6):
+            base = 20 + 5 * rng.normal() + seed
+            for bucket in ("10-20 %", "1-10 %"):
+                about = {"seed": seed, "image": f"{number}.jpg", "bucket": bucket, "metric": "psnr", "data": "d"}
+                rows.append(about | {"method": "full", "value": base})
+                rows.append(about | {"method": "worse", "value": base - 1 + 0.1 * rng.normal()})
+                rows.append(about | {"method": "same", "value": base + 0.1 * rng.normal()})
+    return pd.DataFrame(rows)
+
+
+def test_variants_are_compared_seed_by_seed_and_image_by_image(long):
+    table = compare_runs(long, "psnr", to="full").set_index(["method", "bucket"])
+    assert set(table.index.get_level_values("bucket")) == {"1-10 %", "10-20 %", "all"}
+    assert (table.loc["worse", "better"] == "full").all() and (table.loc["same", "better"] == "").all()
+    wide = long.pivot(index=["bucket", "seed", "image"], columns="method", values="value")
+    off = (wide["worse"] - wide["full"]).loc["1-10 %"].unstack()
+    one = crossed_interval(off.to_numpy())
+    np.testing.assert_allclose(table.loc[("worse", "1-10 %"), ["difference", "low", "high"]].astype(float), one[:3])
+    assert (table.n == 6).all() and (table.seeds == 3).all()
+
+
+def test_all_holes_are_one_value_an_image(long):
+    """Six buckets of one image are one image: twelve rows of each seed are six."""
+    row = compare_runs(long, "psnr", to="full").set_index(["method", "bucket"]).loc[("worse", "all")]
+    assert row.n == 6
+    summary = summarise_runs(long, ["psnr"]).set_index(["method", "bucket"])
+    assert summary.loc[("full", "all"), "mean"] == pytest.approx(long[long.method == "full"].value.mean())
+    assert summary.loc[("full", "all"), "n"] == 6 and list(summary.index[:3].get_level_values(1)) == [
+        "1-10 %",
+        "10-20 %",
+        "all",
+    ]
+
+
+def test_one_seed_is_never_significant(long):
+    table = compare_runs(long[long.seed == 0], "psnr", to="full")
+    assert table.p_holm.min() < 0.01 and not table.significant.any() and (table.better == "").all()
+
+
+def test_the_lower_error_is_the_better(long):
+    table = compare_runs(long.assign(metric="hole_l1"), "hole_l1", to="full")
+    assert set(table[table.method == "worse"].better) == {"worse"}  # lower is better for an error
+
+
+def test_runs_that_share_nothing_are_refused(long):
+    apart = long.assign(seed=long.seed + 10 * (long.method == "same"))
+    with pytest.raises(ValueError, match="same and full share no seed"):
+        compare_runs(apart, "psnr", to="full")
+    with pytest.raises(ValueError, match="cannot compare 'psnr' to 'ful'"):
+        compare_runs(long, "psnr", to="ful")
+
+
+def test_seeds_that_one_variant_lacks_are_left_out(long):
+    fewer = long[(long.method != "worse") | (long.seed < 2)]
+    table = compare_runs(fewer, "psnr", to="full")
+    assert set(table[table.method == "worse"].seeds) == {2} and set(table[table.method == "same"].seeds) == {3}
+    assert crossed.FEWEST == 2
