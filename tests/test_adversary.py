@@ -1,12 +1,11 @@
-"""What labels do to the two networks: pulls by hand, and a discriminator that finds the hole or does not."""
+"""What labels ask of the two networks, by hand, and maps that find the hole or do not, against scikit-learn."""
 
-import numpy as np
 import pytest
 import torch
 from sklearn.metrics import jaccard_score
 
 from aotlib import adversary, losses
-from aotlib.adversary import finds_hole, labels_of, pull
+from aotlib.adversary import at_patches, finds_hole, inside, labels_of, wanted
 from aotlib.model import Discriminator, Generator
 
 
@@ -26,77 +25,55 @@ class Flat(torch.nn.Module):
         return image.mean((1, 2, 3), keepdim=True).expand(-1, 1, 14, 14)
 
 
-class Knowing(torch.nn.Module):
-    """Says of each patch whether its centre is in the hole of `mask`, which it knows: `real` outside, `fake` inside."""
-
-    def __init__(self, mask, real, fake):
-        super().__init__()
-        self.map = losses.hard_mask(mask) * (fake - real) + real
-
-    def forward(self, image):
-        return self.map + 0 * image.mean()
-
-
 @pytest.mark.parametrize(
-    ("design", "contest"),
-    [("sm_patchgan", True), ("hm_patchgan", True), ("patchgan", True), ("released", False), ("mmagic", False)],
+    ("design", "hole", "known"),
+    [("hm_patchgan", -1, 0), ("patchgan", -1, -1), ("released", 1, 0), ("mmagic", 0, -1)],
 )
-def test_only_the_papers_kind_of_labels_is_a_contest_in_the_hole(given, design, contest):
-    found = pull(Knowing(given[2], 0.5, 0.5), *given[:2], given[2], design)
-    assert found.contest is contest and found.g_hole > 0
-    assert (found.d_hole < 0) is contest
+def test_labels_of_a_wide_hole_less_those_of_a_photograph(design, hole, known):
+    """Sharp edges far away: 0 and 1 but for the soft border."""
+    mask = torch.zeros(1, 1, 512, 512)
+    mask[..., 128:384, 128:384] = 1
+    found = wanted(mask, design)
+    assert found.hole == pytest.approx(hole, abs=0.15) and found.known == pytest.approx(known, abs=0.15)
 
 
-def test_pulls_are_those_of_the_formulas(given):
-    """D(z) = 0.5 everywhere: -dL/dD = 2 (1 - 0.5) m for G, 2 (target - 0.5) for D, over the number of scores."""
+def test_labels_are_those_of_the_formulas(given):
     mask = given[2]
-    found = pull(Knowing(mask, 0.5, 0.5), *given[:2], mask, "sm_patchgan")
     hole, target = losses.hard_mask(mask).bool(), losses.targets(mask)[1]
-    assert found.g_hole == pytest.approx(losses.cell_mask(mask)[hole].mean().item(), rel=1e-5)
-    assert found.g_known == pytest.approx(losses.cell_mask(mask)[~hole].mean().item(), rel=1e-5)
-    assert found.d_hole == pytest.approx((2 * (target[hole] - 0.5)).mean().item(), rel=1e-5)
-    assert found.d_known == pytest.approx((2 * (target[~hole] - 0.5)).mean().item(), rel=1e-5)
-
-
-def test_a_sharper_soft_mask_changes_ds_pull_and_not_gs(given):
-    wide, narrow = (pull(Knowing(given[2], 0.5, 0.5), *given[:2], given[2], "sm_patchgan", **soft) for soft in (
-        {}, {"size": 22, "sigma": 3.0}))  # fmt: skip
-    assert narrow.d_hole < wide.d_hole and narrow.g_hole == wide.g_hole
+    found = wanted(mask, "sm_patchgan")
+    assert found.hole == pytest.approx((target[hole] - 1).mean().item(), rel=1e-5)
+    assert found.known == pytest.approx((target[~hole] - 1).mean().item(), rel=1e-5)
+    assert wanted(mask, "sm_patchgan", size=22, sigma=3.0).hole < found.hole  # sharper: nearer to -1
 
 
 def test_a_gradient_that_is_alike_everywhere_lies_in_the_hole_by_its_share(given):
-    found = pull(Flat(), *given[:2], given[2], "patchgan")
-    assert found.inside == pytest.approx(given[2].mean().item(), rel=1e-4)
+    assert inside(Flat(), *given, "patchgan") == pytest.approx(given[2].mean().item(), rel=1e-4)
+    assert given[2].mean() < inside(Discriminator(4).eval(), *given, "sm_patchgan") < 1
 
 
-def test_the_true_discriminator_has_a_pull_everywhere(given):
-    found = pull(Discriminator(4).eval(), *given[:2], given[2], "sm_patchgan")
-    assert 0 < found.inside < 1 and np.isfinite(found[:4]).all()
-    with pytest.raises(ValueError, match="leave some patches known"):
-        pull(Discriminator(4).eval(), *given[:2], torch.ones_like(given[2]), "sm_patchgan")
-
-
-@pytest.mark.parametrize("design", ["sm_patchgan", "released"])
-def test_a_map_that_knows_the_hole_finds_it(given, design):
-    real, fake = (0.0, 1.0) if design == "released" else (1.0, 0.0)
-    found = finds_hole(Knowing(given[2], real, fake), given[0], given[2], design)
-    assert found == (1.0, 1.0)
-    turned = finds_hole(Knowing(given[2], fake, real), given[0], given[2], design)
-    assert turned == (0.0, 0.0)
+@pytest.mark.parametrize("design", ["hm_patchgan", "released"])
+def test_labels_find_the_hole_and_their_opposites_do_not(given, design):
+    ideal = at_patches(losses.targets(given[2], design)[1], given[2])
+    assert ideal.shape == (2, 1, 14, 14)
+    found, turned = finds_hole(ideal, given[2], design), finds_hole(1 - ideal, given[2], design)
+    assert found.iou > 0.8 and found.auc > 0.99 and turned.iou < 0.1 and turned.auc < 0.01
 
 
 def test_scores_of_the_hole_are_sklearns(given):
-    class Noise(torch.nn.Module):
-        def forward(self, image):
-            return torch.rand(2, 1, 14, 14, generator=torch.Generator().manual_seed(1))
-
-    found = finds_hole(Noise(), given[0], given[2], "sm_patchgan")
-    called = (Noise()(None) < 0.5).flatten().numpy()
+    scores = torch.rand(2, 1, 14, 14, generator=torch.Generator().manual_seed(1))
+    found = finds_hole(scores, given[2], "sm_patchgan")
     hole = losses.hard_mask(given[2]).bool().flatten().numpy()
-    assert found.iou == pytest.approx(jaccard_score(hole, called))
+    assert found.iou == pytest.approx(jaccard_score(hole, (scores < 0.5).flatten().numpy()))
     assert abs(found.auc - 0.5) < 0.1
-    nothing = finds_hole(Knowing(given[2], 1.0, 1.0), given[0], given[2], "patchgan")
-    assert nothing == (0.0, 0.5)  # calls nothing a hole, and all patches alike
+    assert finds_hole(torch.ones_like(scores), given[2], "patchgan") == (0.0, 0.5)  # nothing called, all alike
+
+
+def test_masks_without_both_kinds_of_patches_are_refused(given):
+    for mask in (torch.ones_like(given[2]), torch.zeros_like(given[2])):
+        with pytest.raises(ValueError, match="leave some patches known"):
+            finds_hole(torch.rand(2, 1, 14, 14), mask, "sm_patchgan")
+        with pytest.raises(ValueError, match="leave some patches known"):
+            wanted(mask, "sm_patchgan")
 
 
 def test_look_shows_what_the_networks_make_of_one_picture(given):

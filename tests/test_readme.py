@@ -3,6 +3,7 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 
@@ -72,3 +73,22 @@ def test_the_table_of_methods_is_that_of_the_comparison():
     sizes = [run["time"]["parameters_of_network"] for run in account["runs"].values()]
     assert f"{min(sizes):,} to {max(sizes):,} parameters" in README
     assert f"about {account['budgets']['minutes']:g} minutes" in README
+
+
+def test_the_ablations_named_are_those_that_the_larger_runs_tell_apart():
+    folder = ROOT / "results" / "reference" / "ablations"
+    runs, rows = (pd.read_csv(folder / f"{name}.csv") for name in ("runs", "differences"))
+    sure = rows[rows.significant & (rows.metric == "psnr")].set_index("method")
+    assert set(sure.index) == {"released_gate", "all_far"} == set(rows[rows.significant].method)
+    for row in sure.itertuples():
+        assert f"{-row.difference:.2f} dB [{-row.high:.2f}, {-row.low:.2f}]" in README
+    assert f"{len(runs)} runs of {runs.steps.max()} steps" in README and not runs.dirty.any()
+    assert f"{rows.n.max()} other landscapes" in re.sub(r"\s+", " ", README)
+    record = json.loads((folder / "08_ablations.record.json").read_text(encoding="utf-8"))
+    assert record["dirty"] is False and record["profile"] == "larger"
+
+
+def test_sizes_served_are_those_that_were_measured():
+    rows = pd.read_csv(ROOT / "results" / "reference" / "serving" / "differences.csv")
+    assert (rows[rows.significant].better == "fixed").all()
+    assert dict(rows.groupby("bucket").n.max()) == {"128 px": 35, "256 px": 35, "512 px": 35, "1024 px": 8}
