@@ -64,10 +64,17 @@ def _part(name: str, folder: Path) -> dict:
     said = captions(cells)
     seen = {("table", path.stem): path for path in sorted((folder / "tables").glob("*.md")) if markdown_rows(path)}
     seen |= {("figure", path.stem): path for path in sorted((folder / "figures").glob("*.png"))}
-    order = sorted(seen, key=lambda key: list(said).index(key) if key in said else len(said))
-    items = [_item(*key, seen[key], said.get(key, "")) | {"id": f"{name}-{i}"} for i, key in enumerate(order, 1)]
+    keys = {key: _called(*key, said) for key in seen}  # as the notebook's cells call it
+    order = sorted(seen, key=lambda key: list(said).index(keys[key]) if keys[key] in said else len(said))
+    items = [_item(*key, seen[key], said.get(keys[key], "")) | {"id": f"{name}-{i}"} for i, key in enumerate(order, 1)]
     plain = re.sub(r"[$*`\\]", "", title)
     return {"name": name, "title": plain, "heading": _inline(title), "opening": _html(opening), "results": items}
+
+
+def _called(kind: str, stem: str, said: dict) -> tuple[str, str]:
+    """The name that a cell gave to a file, which may have a word before it, such as "simulated"."""
+    ends = [name for other, name in said if other == kind and stem.endswith(f"_{name}")]
+    return (kind, stem) if (kind, stem) in said or not ends else (kind, max(ends, key=len))
 
 
 def _item(kind: str, name: str, path: Path, caption: str) -> dict:
@@ -115,7 +122,9 @@ def _saved(source: str) -> list[tuple[str, str]]:
     found = []
     for call in calls:
         match call:
-            case ast.Call(ast.Attribute(ast.Name(module), word), [*_, ast.Constant(str(name))]):
+            case ast.Call(ast.Attribute(ast.Name(module), word), [*_, ast.Constant(str(name))]) | ast.Call(
+                ast.Attribute(ast.Name(module), word), [*_, ast.JoinedStr([*_, ast.Constant(str(name))])]
+            ):
                 found += [(call.lineno, SAVING[module, word], name)] if (module, word) in SAVING else []
     return [(kind, name) for _, kind, name in sorted(found)]
 

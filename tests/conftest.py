@@ -141,6 +141,7 @@ def tiny(photographs):
     return TrainConfig(
         data=str(photographs), size=48, width=2, n_blocks=1, rates=(1, 2), features="random", batch=2, steps=4,
         lr=1e-3, mask_high=0.4, workers=0, log_every=1, sample_every=2, save_every=2, n_samples=2, device="cpu",
+        precision="float32",  # on every processor
     )  # fmt: skip
 
 

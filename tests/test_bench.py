@@ -201,6 +201,7 @@ def toy(tmp_path_factory):
     patch, lines = pytest.MonkeyPatch(), []
     without_compiler(patch)
     patch.setattr("aotlib.bench.plan.worth_compiling", lambda *_: True)
+    patch.setattr("aotlib.hardware.multiplies_bfloat16", lambda _: False)  # float32 on every processor
     content = bench.run_bench("cpu", budget_s=0, sizes=[64], width=8, n_blocks=1, report=lines.append)
     patch.undo()
     return content, lines, bench.write(content, tmp_path_factory.mktemp("bench"))
@@ -311,7 +312,8 @@ def test_what_does_not_fit_the_time_is_made_smaller_or_left_out():
     assert plan.predicted_s(row, 0.5) == 4 * 13.5 + 51
 
 
-def test_a_cpu_gets_the_batch_and_variants_that_the_time_allows():
+def test_a_cpu_gets_the_batch_and_variants_that_the_time_allows(monkeypatch):
+    monkeypatch.setattr("aotlib.hardware.multiplies_bfloat16", lambda _: False)
     job, all_ = plan.Job(CPU, 8, 1, (), True, print, []), steps.variants(CPU)
 
     def timed(row):

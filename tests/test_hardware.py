@@ -186,9 +186,9 @@ def test_losses_are_computed_outside_autocast(tiny, monkeypatch):
     seen = []
 
     def watched(right):
-        def loss(*args):
+        def loss(*args, **options):
             seen.append(torch.is_autocast_enabled("cpu"))
-            return right(*args)
+            return right(*args, **options)
 
         return loss
 

@@ -418,6 +418,15 @@ def test_every_figure_of_the_committed_notebooks_is_found_and_no_sentence_is_use
         assert read and len(read) == len(set(read)) and all("Read it: " in caption for caption in read)
 
 
+def test_a_word_before_the_name_of_a_figure_does_not_part_it_from_its_text():
+    code = {"cell_type": "code", "source": "figures.save(fig, out_dir, f'{label}votes')"}
+    said = report.captions([code, {"cell_type": "markdown", "source": "Read it: of votes."}])
+    assert said == {("figure", "votes"): "Read it: of votes."}
+    assert report._called("figure", "simulated_votes", said) == ("figure", "votes")
+    assert report._called("figure", "pivotes", said) == ("figure", "pivotes")
+    assert report._called("table", "simulated_votes", said) == ("table", "simulated_votes")
+
+
 class _Strict(HTMLParser):
     """Raises at what a browser would mend: an element left open or closed twice, a bare &, an id given twice."""
 
