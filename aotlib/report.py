@@ -101,7 +101,7 @@ def captions(cells: list[dict]) -> dict[tuple[str, str], str]:
     for cell in cells:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code":
-            waiting += _saved(source)
+            waiting += saved(source)
             said |= {key: "" for key in waiting if key not in said}
             continue
         paragraphs = takewhile(lambda text: not text.startswith("#"), source.split("\n\n"))
@@ -113,7 +113,7 @@ def captions(cells: list[dict]) -> dict[tuple[str, str], str]:
     return said
 
 
-def _saved(source: str) -> list[tuple[str, str]]:
+def saved(source: str) -> list[tuple[str, str]]:
     """Kinds and names of what a cell saves under a name that is written in it, from its top to its bottom."""
     try:
         calls = ast.walk(ast.parse(source))

@@ -66,7 +66,8 @@ def _results_of_committed_notebooks(root):
 
 
 def _drawn(cells, name):
-    (cell,) = [cell for cell in cells if "figures.save" in (text := "".join(cell["source"])) and f'"{name}")' in text]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    (cell,) = [cell for cell in code if ("figure", name) in report.saved("".join(cell["source"]))]
     shown = [output["data"] for output in cell["outputs"] if "data" in output]
     (data,) = [value for one in shown for kind, value in one.items() if kind in ("image/png", "image/jpeg")]
     return Image.open(io.BytesIO(base64.b64decode("".join(data))))
