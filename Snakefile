@@ -111,6 +111,8 @@ if RUNS.keys() - GRID:
             name=lambda wildcards: RUNS[wildcards.run],
             settings=lambda wildcards: SETTINGS[RUNS[wildcards.run]],
         threads: lambda wildcards: workflow.cores if RUNS[wildcards.run] == profiles.TRAINING else 1
+        resources:
+            trainings=1,  # at a time, on a GPU (`aotlib reproduce`)
         shell:
             "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} 2>&1"
 
@@ -129,6 +131,8 @@ if GRID:
         params:
             name=lambda wildcards: GRID[wildcards.run],
             settings=lambda wildcards: SETTINGS[GRID[wildcards.run]],
+        resources:
+            trainings=1,
         shell:
             "{PYTHON:q} -m aotlib notebook {params.name} --profile {PROFILE:q} --attempt 2>&1"
 

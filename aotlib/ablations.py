@@ -16,8 +16,8 @@ from torch import nn
 from aotlib.attempts import reason_in
 from aotlib.contest import WEIGHTS
 from aotlib.evaluate import Measures, judge, network_fill
+from aotlib.grids import FULL, grid, variant_and_seed
 from aotlib.methods import METHODS, n_parameters
-from aotlib.profiles import FULL, grid
 from aotlib.serving import receptive_field
 from aotlib.trainlog import read_log
 from aotlib.weights import load_generator, read_card
@@ -29,28 +29,20 @@ Runs = dict[tuple[str, int], Path]
 
 
 def finished(runs: Mapping[str, str | Path]) -> tuple[Runs, dict[str, str]]:
-    r"""The folders of runs that have weights, by (variant, seed), and why others have none, by name.
+    r"""The folders of the runs that came to their end, by (variant, seed), and why others did not, by name.
 
     Taught in notebook 08.
     """
     found, missing = {}, {}
     for name, folder in runs.items():
-        variant, _, seed = name.rpartition(".s")
-        if (Path(folder) / WEIGHTS).is_file():
-            found[variant, int(seed)] = Path(folder)
+        reason = reason_in(folder)
+        if reason or not (Path(folder) / WEIGHTS).is_file():
+            missing[name] = reason or "never tried"
         else:
-            missing[name] = reason_in(folder) or "never tried"
+            found[variant_and_seed(name)] = Path(folder)
     if not any(variant == FULL for variant, _ in found):
         raise ValueError(f"no finished run of the full method; {'; '.join(f'{k}: {v}' for k, v in missing.items())}")
     return found, missing
-
-
-def changes(path: str | Path) -> dict[str, dict]:
-    r"""The parameters that each variant of the grid changes, by variant; none for the full method.
-
-    Taught in notebook 08.
-    """
-    return {FULL: {}} | {name: own for variants in grid(path).values() for name, own in variants.items()}
 
 
 def switches(path: str | Path) -> pd.DataFrame:

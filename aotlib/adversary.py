@@ -3,7 +3,8 @@ r"""What a design of labels makes of the two networks: where it pulls them, and 
 Taught in notebook 08.
 """
 
-from collections.abc import Mapping
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -11,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from aotlib import losses
-from aotlib.config import TrainConfig
 from aotlib.masks import composite
 from aotlib.model import Generator
+from aotlib.weights import read_card
 
 
 class Seen(NamedTuple):
@@ -44,14 +45,22 @@ def look(generator: Generator, discriminator: nn.Module, image: Tensor, mask: Te
     return Seen(z[0], None if update is None else update[0].float().mean(0), discriminator(z)[0, 0])
 
 
-def labels_of(changes: Mapping[str, object]) -> tuple[str, dict[str, float]]:
-    r"""The design of labels that a variant's changes come to, and the size and sigma of its soft mask in pixels.
+def labels_of(discriminator: str | Path) -> tuple[str, dict[str, float]]:
+    r"""The design of labels that a run gave its discriminator, and the size and sigma of its soft mask in pixels.
 
-    >>> labels_of({"soft_sigma": 3.0})
-    ('sm_patchgan', {'size': 70, 'sigma': 3.0})
+    Args:
+        discriminator: its file ``discriminator.safetensors``.
+
+    Raises:
+        ValueError: for a file that does not say it.
+
+    Taught in notebook 08.
     """
-    config = TrainConfig.of(changes)
-    return config.design, {"size": config.soft_size, "sigma": config.soft_sigma}
+    card = read_card(discriminator)
+    if "labels" not in card:
+        raise ValueError(f"{discriminator} does not say which labels it was given; train it again")
+    labels = json.loads(card["labels"])
+    return labels.pop("design"), labels
 
 
 class Wanted(NamedTuple):

@@ -132,7 +132,9 @@ def restore(state: State, run_dir: Path, identity: dict[str, Any], steps: int) -
     saved = load_state(run_dir / "state")
     if saved is None:
         return
-    then, now = json.loads(saved["config"]), json.loads(json.dumps(identity))
+    before = TrainConfig().decides()  # of settings that the suite had not yet when the state was written
+    then, now = before | json.loads(saved["config"]), identity
+    then, now = (json.loads(json.dumps(one)) for one in (then, now))
     changed = [f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in then | now if then.get(key) != now.get(key)]
     if changed:
         told = f"{run_dir} holds a run of another configuration ({'; '.join(changed)})"
@@ -164,10 +166,11 @@ def card_of(state: State, features: str, method: str) -> dict[str, str]:
     return made | {"method": method} | state.calls.ran()
 
 
-def save_networks(state: State, run_dir: Path, features: str, method: str) -> None:
-    r"""The weights for use: raw, averaged, and the discriminator's, where there is one."""
-    card = card_of(state, features, method)
+def save_networks(state: State, run_dir: Path, features: str, config: TrainConfig) -> None:
+    r"""The weights for use: raw, averaged, and the discriminator's, where there is one, with its labels."""
+    card = card_of(state, features, config.method)
     if judging := state.discriminator.state_dict():
-        save_weights(judging, run_dir / "discriminator.safetensors", card)
+        labels = {"design": config.design, "size": config.soft_size, "sigma": config.soft_sigma}
+        save_weights(judging, run_dir / "discriminator.safetensors", card | {"labels": json.dumps(labels)})
     save_weights(state.generator.state_dict(), run_dir / "generator.safetensors", card)
     save_weights(state.average.module.state_dict(), run_dir / "generator_ema.safetensors", card)

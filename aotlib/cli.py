@@ -69,7 +69,7 @@ def notebook(name: tyro.conf.Positional[str], profile: str = "course", attempt: 
     try:
         record = runs.run_notebook(job.notebook, job.out_dir, job.parameters, timeout_s=limit)
     except runs.NotebookFailed as error:
-        if not attempt or any(word in str(error) for word in ("Stopped", "KeyboardInterrupt")):
+        if not attempt or "KeyboardInterrupt" in str(error):
             raise  # what was stopped goes on when it is called again
         attempts.write_note(job.out_dir, str(error).splitlines()[0])
         print(f"  {name} FAILED: {error}", flush=True)
@@ -83,7 +83,8 @@ def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = No
     """Run what is out of date of all notebooks, then print the result table and the path of the report.
 
     Args:
-        profile: smoke (seconds), course (minutes on two CPU cores) or paper (days on a GPU).
+        profile: smoke (minutes), course (minutes on two CPU cores), paper (a GPU; its ablations alone take weeks of
+            one: a cluster runs them side by side), or any other file in profiles/.
         cores: CPU cores of this machine to use at a time.
         cluster: submit every notebook as a job: the folder of Snakemake's settings for it, such as profiles/slurm.
         dry_run: only list what would run, and why.
@@ -108,12 +109,13 @@ def reproduce(profile: str = "course", cores: int = 2, cluster: Path | None = No
         _print_summary(root / "results" / profile, time.time() - started)
         if failed := attempts.failed(jobs):
             told = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
-            raise RuntimeError(f"{len(failed)} runs failed, shown as not run; call it again to try them again:\n{told}")
+            ways_out = "call it again to try them again, or leave them out: `only` in the profile lists what is wanted"
+            raise RuntimeError(f"{len(failed)} runs failed, shown as not run; {ways_out}:\n{told}")
 
 
 def _snakemake(root: Path, profile: str, cores: int, cluster: Path | None, dry_run: bool, again: list[Path]) -> int:
     command = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--directory", root]
-    command += ["--workflow-profile", cluster.resolve()] if cluster else ["--cores", str(cores)]
+    command += ["--workflow-profile", cluster.resolve()] if cluster else ["--cores", str(cores), *_limits()]
     command += ["--config", f"profile={profile}", "--rerun-incomplete", "--scheduler", "greedy"]
     command += ["--nolock"]  # our own lock is freed by the system even after kill -9; Snakemake's would be left
     command += ["--dry-run", "--quiet", "host"] if dry_run else ["--quiet", "host", "progress"]
@@ -128,6 +130,13 @@ def _snakemake(root: Path, profile: str, cores: int, cluster: Path | None, dry_r
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop_children)
         return process.wait()
+
+
+def _limits() -> list[str]:
+    """On a GPU one training at a time: all would take the first one, and its memory is hardly enough for two."""
+    from aotlib.hardware import pick_device
+
+    return ["--resources", "trainings=1"] if pick_device().type == "cuda" else []
 
 
 def _stop_children(*_) -> None:

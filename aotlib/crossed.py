@@ -24,6 +24,7 @@ from aotlib.intervals import ALL, check_confidence, in_order
 from aotlib.metrics import about
 
 FEWEST = 2  # images: one says nothing of the next
+NOTHING = {"low": math.nan, "high": math.nan, "n": 0, "seeds": 0, "p": math.nan}  # is known of runs not paired
 SURE = 3  # seeds, from which a difference may be called significant
 
 
@@ -99,9 +100,10 @@ def summarise_runs(long: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
         for method, part in long[long.metric == metric].groupby("method", sort=False):
             for bucket, values in _tables(part).items():
                 found = crossed_interval(values)
+                infinite, undefined = (wrong(values).any(0).sum() for wrong in (np.isinf, np.isnan))
                 row = {"method": method, "data": "", "bucket": bucket, "metric": metric, "mean": found.mean}
                 row |= {"low": found.low, "high": found.high, "n": found.images, "seeds": found.seeds}
-                rows.append(row | {"n_infinite": 0})
+                rows.append(row | {"n_infinite": int(infinite), "n_undefined": int(undefined)})
     return pd.DataFrame(rows)
 
 
@@ -112,10 +114,10 @@ def compare_runs(long: pd.DataFrame, metric: str, *, to: str, confidence: float 
     `method, bucket, metric, difference, low, high, n, seeds, p, p_holm, significant, better`. Only the mean over all
     holes is tested: `p_holm` is corrected for its rows (`aotlib.comparison.holm`) and missing in the buckets, which
     are shown. `significant` goes by it and asks for three seeds at least: with fewer, there is no telling a method
-    from a lucky start.
+    from a lucky start. A method that shares no seed and image with `to` has one row, of 0 seeds, without numbers.
 
     Raises:
-        ValueError: when `to` is not in the table, or shares no seed with a method.
+        ValueError: when `to` is not in the table, or alone in it.
 
     Taught in notebook 08.
     """
@@ -129,9 +131,10 @@ def compare_runs(long: pd.DataFrame, metric: str, *, to: str, confidence: float 
             continue
         values = rows[rows.method == method].set_index(["bucket", "seed", "image"]).value
         with np.errstate(invalid="ignore"):  # two infinite values have no difference
-            off = (values - base).reset_index().dropna(subset="value") if values.index.isin(base.index).any() else None
-        if off is None:
-            raise ValueError(f"{method} and {to} share no seed and image: train both with the same seeds")
+            off = (values - base).reset_index().dropna(subset="value")
+        if off.empty:
+            found.append({"method": method, "bucket": ALL, "metric": metric, "difference": math.nan} | NOTHING)
+            continue
         for bucket, table in _tables(off).items():
             one = crossed_interval(table, confidence=confidence)
             row = {"method": method, "bucket": bucket, "metric": metric, "difference": one.mean, "low": one.low}

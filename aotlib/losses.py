@@ -1,4 +1,4 @@
-r"""The four losses of AOT-GAN: reconstruction, perceptual, style, and the adversarial pair in four designs.
+r"""The four losses of AOT-GAN: reconstruction, perceptual, style, and the adversarial pair in five designs.
 
 :math:`L = 0.01\,L_{adv} + 1\,L_{rec} + 0.1\,L_{per} + 250\,L_{sty}` with image :math:`x`, mask :math:`m` (1 = hole),
 prediction :math:`\hat x` and composite :math:`z`. Taught in notebooks 03 (adversarial) and 04 (the others).

@@ -107,7 +107,8 @@ def ranking(summary: pd.DataFrame, metrics: Sequence[str], *, bucket: str = "all
 def differences(versus: pd.DataFrame, variants: Sequence[str], *, to: str, note: str = "") -> Figure:
     r"""A panel a metric: each variant's mean difference to `to` over all holes, with its 95 % interval; 0 is no change.
 
-    Filled dots are significant after Holm's correction, open ones are not. A variant without a dot was not run.
+    Filled dots are significant after Holm's correction, open ones are not. A variant without a dot was not run,
+    or shares no seed with `to`.
 
     Args:
         versus: rows of `aotlib.crossed.compare_runs` of one or several metrics.
@@ -131,8 +132,9 @@ def differences(versus: pd.DataFrame, variants: Sequence[str], *, to: str, note:
         ax.set(xlabel=f"{label} less that of {to}{unit}\n({'higher' if higher else 'lower'} is better)")
         ax.grid(axis="y", linewidth=0.3)
         sns.despine(ax=ax)
-    for place in places[rows.difference.isna()]:
-        axes[0, 0].annotate("not run", (0.02, place), xycoords=("axes fraction", "data"), va="center", color="0.4")
+    for place, row in zip(places, rows.itertuples(), strict=True):
+        told = f"no seed of {to}" if row.seeds == 0 else "not run" if np.isnan(row.difference) else ""
+        axes[0, 0].annotate(told, (0.02, place), xycoords=("axes fraction", "data"), va="center", color="0.4")
     axes[0, 0].set_yticks(places, [name.replace("_", " ") for name in variants[::-1]])
     axes[0, 0].set_ylim(-0.6, len(variants) - 0.4)
     if note:

@@ -9,13 +9,12 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from aotlib.choices import nearest
+from aotlib.grids import written_out
 from aotlib.run_names import FOLDERS, code_digest, training_run
+from aotlib.yaml_files import read_yaml
 
 TRAINING, EVALUATION = "05_training", "06_evaluation"
-FULL = "full"  # the method that the variants of a grid are compared with
 BEFORE = {"run_dir": TRAINING, "evaluation_dir": EVALUATION}  # parameters that name the folder of another notebook
 GROUPS = {
     "method_runs": "methods",
@@ -55,53 +54,23 @@ def load_profile(name: str, root: str | Path | None = None) -> dict[str, dict]:
     r"""``profiles/<name>.yaml``: the parameters of every notebook that differ from its defaults.
 
     Raises:
-        ValueError: at a text that looks like a number. YAML reads ``1e-4`` as a text; ``1.0e-4`` is the number.
+        ValueError: at a text that looks like a number: YAML reads ``1e-4`` as a text, and ``1.0e-4`` as the number. At
+            a key that is given twice, and at a mistake in a grid.
     """
     folder = Path(root or find_root()) / "profiles"
     path = folder / f"{name}.yaml"
     if not path.is_file():
         raise FileNotFoundError(f"no profile {name!r}; {nearest(name, [p.stem for p in folder.glob('*.yaml')])}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = read_yaml(path)
     profile = {key: {} if value is None else value for key, value in (content or {}).items()}
-    for group in profile.keys() & set(GROUPS.values()):
-        profile[group] = _written_out(profile[group], path)
+    for group in _groups(profile):
+        profile[group] = written_out(profile[group], path)
     for notebook, parameters in _flat(profile).items():
         if not isinstance(parameters, dict):
             raise ValueError(f"{path.name}: {notebook}: needs lines 'parameter: value', found {parameters!r}")
         for key, value in parameters.items():
             _refuse_number_texts(value, f"{path.name}: {notebook}: {key}")
     return profile
-
-
-def grid(path: str | Path) -> dict[str, dict[str, dict]]:
-    r"""The variants of a grid's file by the question that they answer: what each changes of the full method.
-
-    Raises:
-        ValueError: for one name in two places, or a name that no folder can have.
-
-    Taught in notebook 08.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no grid {path.name} in {path.parent}")
-    questions = yaml.safe_load(path.read_text(encoding="utf-8"))
-    names = [name for variants in questions.values() for name in variants]
-    if wrong := [name for name in names if names.count(name) > 1 or not name.isidentifier() or name == FULL]:
-        raise ValueError(f"{path.name}: {wrong[0]!r}: each variant needs a name of its own, of letters, digits and _")
-    return questions
-
-
-def _written_out(group: dict, path: Path) -> dict:
-    """A group that names a `grid`: a run a variant and seed, such as ``no_gate.s1``, and the full method's runs."""
-    if not isinstance(group, dict) or "grid" not in group:
-        return group
-    found = {name: own for own_by in grid(path.with_name(group["grid"])).values() for name, own in own_by.items()}
-    only = group.get("only") or list(found)
-    if unknown := [name for name in only if name not in found]:
-        raise ValueError(f"{path.name}: {group['grid']} has no variant {unknown[0]!r}; {nearest(unknown[0], found)}")
-    variants = {FULL: {}} | {name: found[name] for name in only}
-    seeds = {f"{name}.s{seed}": own | {"seed": seed} for name, own in variants.items() for seed in group["seeds"]}
-    return {"each": group["each"]} | seeds
 
 
 def _refuse_number_texts(value: object, where: str) -> None:
@@ -181,33 +150,41 @@ def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
 
     A notebook that has a parameter ``run_dir`` gets the folder of the training run, one that has an
     ``evaluation_dir`` that of the evaluation, and one that has ``method_runs`` the folders of the runs of the group
-    ``methods``, by name: each is a run of the training notebook, here the job ``methods.<name>``.
+    ``methods``, by name: each is a run of the training notebook, here the job ``methods.<name>``. One that has a
+    ``grid`` gets the file that the group of its runs names.
     """
     root = Path(root or find_root()).resolve()
     digest = functools.cache(functools.partial(code_digest, root / "aotlib"))  # once a plan, not once a run
-    jobs = {}
-    for name, given in sorted(_flat(load_profile(profile, root)).items()):
+    content, jobs = load_profile(profile, root), {}
+    named = {group: content[group]["grid"] for group in _groups(content) if "grid" in content[group]}
+    grids = {group: f"../profiles/{file}" for group, file in named.items()}  # as seen from a notebook
+    kept = {"out_dir", *BEFORE, *GROUPS} | ({"grid"} if grids else set())
+    for name, given in sorted(_flat(content).items()):
         kind = TRAINING if "." in name else name
         notebook = root / "notebooks" / f"{kind}.ipynb"
         if not notebook.is_file():
             known = [path.stem for path in notebook.parent.glob("*.ipynb")]
             raise FileNotFoundError(f"profiles/{profile}.yaml: there is no notebook {name!r}; {nearest(name, known)}")
-        if fixed := {"out_dir", *BEFORE, *GROUPS} & given.keys():
+        if fixed := kept & given.keys():
             raise ValueError(f"profiles/{profile}.yaml: {name}: {', '.join(sorted(fixed))} is not a profile's to set")
         parameters = _found_folders(checked_parameters(notebook, given), notebook.parent)
         results = root / "results" / profile
         out_dir = results / "training" / training_run(parameters, digest) if kind == TRAINING else results / name
-        of_grid = name.count(".") > 1  # group.variant.seed
+        of_grid = name.partition(".")[0] in grids
         jobs[name] = Job(notebook, out_dir, parameters | {"out_dir": str(out_dir)}, may_fail=of_grid)
-    return {name: _after_others(name, jobs, profile) for name in jobs}
+    return {name: _after_others(name, jobs, grids, profile) for name in jobs}
+
+
+def _groups(profile: dict[str, dict]) -> list[str]:
+    return [group for group in GROUPS.values() if group in profile]
 
 
 def _flat(profile: dict[str, dict]) -> dict[str, dict]:
     """The profile with ``group: {each: {...}, one: {...}}`` written as ``group.one: {...}``."""
     flat = {name: given for name, given in profile.items() if name not in GROUPS.values()}
-    for group in profile.keys() - flat.keys():
+    for group in _groups(profile):
         runs = {name: {} if own is None else own for name, own in profile[group].items()}
-        each = runs.pop("each", {})
+        each, _ = runs.pop("each", {}), runs.pop("grid", "")
         flat |= {f"{group}.{name}": each | own if isinstance(own, dict) else own for name, own in runs.items()}
     return flat
 
@@ -218,7 +195,7 @@ def _found_folders(parameters: dict, start: Path) -> dict:
     return parameters | {key: str((start / parameters[key]).resolve()) for key in folders}
 
 
-def _after_others(name: str, jobs: dict[str, Job], profile: str) -> Job:
+def _after_others(name: str, jobs: dict[str, Job], grids: dict[str, str], profile: str) -> Job:
     """The job with the folders of those that come before it in its parameters."""
     job, found, after = jobs[name], {}, []
     for key, other in {**BEFORE, **GROUPS}.items():
@@ -229,5 +206,6 @@ def _after_others(name: str, jobs: dict[str, Job], profile: str) -> Job:
             raise ValueError(f"profiles/{profile}.yaml: {name} has a {key}, but no {other} comes before it")
         folders = {short: str(jobs[run].out_dir) for short, run in runs.items()}
         found[key] = folders if key in GROUPS else folders[other]
+        found |= {"grid": grids[other]} if other in grids and "grid" in job.parameters else {}
         after += runs.values()
     return job._replace(parameters=job.parameters | found, after=tuple(after))

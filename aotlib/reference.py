@@ -10,10 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from aotlib.choices import nearest
 from aotlib.metrics import about
+from aotlib.yaml_files import StrictLoader, read_yaml
 
 SCORED = ("trained_on", "data", "split", "n", "resolution", "masks")
 BLOCK, REMARKS = ("source", "where", "read", *SCORED, "buckets", "values"), ("caveat", "note", "notes")
@@ -24,18 +24,11 @@ COLUMNS = [*ONE_NUMBER, "masks", "split", "resolution", "definition", "value", "
 COLUMNS += ["note", "label", "aotlib", "scale"]
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain values only; 0.940 keeps its last digit, and a key that stands twice in one place is refused."""
-
-    def mapping(self, node: yaml.MappingNode) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise ValueError(f"line {node.start_mark.line + 1} and below: {twice[0]!r} stands there twice")
-        return self.construct_mapping(node, deep=True)
+class _Loader(StrictLoader):
+    """0.940 keeps its last digit."""
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: Decimal(SPECIAL.get(node.value, node.value)))
-_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.mapping)
 
 
 def content(path: str | Path) -> dict:
@@ -43,7 +36,7 @@ def content(path: str | Path) -> dict:
 
     Taught in notebook 11.
     """
-    found = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    found = read_yaml(path, _Loader)
     _check_keys(found, ("sources", "metrics", "tables", "not_known"), str(path))
     for name, source in found["sources"].items():
         _check_keys(source, ("title", "authors", "url", "about"), f"sources, {name}")

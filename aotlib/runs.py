@@ -19,7 +19,7 @@ from aotlib.files import only_writer
 from aotlib.profiles import checked_parameters, load_profile, plan
 from aotlib.records import data_folder, fingerprint, finish, record, write_json
 from aotlib.run_names import run_name
-from aotlib.stopping import passing_on
+from aotlib.stopping import Stopped, passing_on
 
 __all__ = ["NotebookFailed", "fingerprint", "finish", "load_profile", "plan", "record", "run_name", "run_notebook"]
 __all__ += ["private_kernel", "write_json"]
@@ -45,6 +45,7 @@ def run_notebook(
     Raises:
         KeyError, TypeError, ValueError: at a parameter that the notebook does not have, or of another type.
         NotebookFailed: when a cell failed, or the notebook ended before its last cell.
+        Stopped: when this process was told to end by SIGTERM.
 
     Taught in notebook 05.
     """
@@ -86,7 +87,7 @@ def _execute(source: Path, out_dir: Path, parameters: dict, timeout_s: float | N
     logging.getLogger("papermill").setLevel(logging.ERROR)  # its doubts about parameters: these have been checked
     running = out_dir / f"running-{source.name}"
     try:
-        with private_kernel() as config, passing_on():
+        with private_kernel() as config, passing_on() as heard:
             papermill.execute_notebook(
                 _unformatted(source),
                 _unformatted(running),
@@ -106,6 +107,8 @@ def _execute(source: Path, out_dir: Path, parameters: dict, timeout_s: float | N
         reason = "its Python process died (most often: out of memory)"
     else:
         return
+    if heard:
+        raise Stopped(f"{source.stem}: stopped: {reason}", heard[0])
     raise NotebookFailed(f"{source.stem}: {reason}\n(kept as {_keep_failed(running, source.name)})")
 
 

@@ -54,20 +54,28 @@ class Stopping:
 
 
 @contextmanager
-def passing_on() -> Iterator[None]:
-    r"""Inside ``with``, SIGTERM goes to the processes that this one started, which may want to save something first."""
+def passing_on() -> Iterator[list[int]]:
+    r"""Inside ``with``, SIGTERM goes to the processes that this one started, which may want to save something first.
+
+    The list that it gives gets the signal's number. Where no process is there to be told, `Stopped` is raised.
+    """
+    heard: list[int] = []
 
     def tell(number: int, _: FrameType | None) -> None:
-        for child in psutil.Process().children(recursive=True):
+        heard.append(number)
+        children = psutil.Process().children(recursive=True)
+        for child in children:
             with suppress(psutil.NoSuchProcess):
                 child.send_signal(number)
+        if not children:
+            raise Stopped("stopped before anything was done", number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield heard
         return
     before = signal.signal(signal.SIGTERM, tell)
     try:
-        yield
+        yield heard
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -118,7 +118,7 @@ class Run:
             if state.step % config.save_every == 0 or state.step == config.steps:
                 self.save()
         if self.log and not (done_before and (self.run_dir / "generator_ema.safetensors").is_file()):
-            save_networks(state, self.run_dir, self.features.name, config.method)
+            save_networks(state, self.run_dir, self.features.name, config)
 
     def close(self) -> None:
         r"""End the reading processes and the log: a notebook keeps an interrupted run alive with its traceback."""

@@ -25,7 +25,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from aotlib import contest, manifest, profiles, records
+from aotlib import contest, manifest, records
 from aotlib.comparison import compare
 from aotlib.evaluate import judge, network_fill
 from aotlib.files import replacing
@@ -33,19 +33,20 @@ from aotlib.hardware import pick_device
 from aotlib.images import common_folder, find_images
 from aotlib.intervals import summarise
 from aotlib.masks import BUCKET_NAMES, load_masks
+from aotlib.run_names import code_digest
 from aotlib.selection import spread_evenly, told, too_small
 from aotlib.serving import WAYS, Serving, receptive_field
 from aotlib.weights import load_generator, read_card
 
 WEIGHTS = Path(__file__).resolve().parent / "weights" / "aotgan_demo.safetensors"
 METRICS = ("l1", "hole_l1", "psnr", "ssim")
-CODE = ("serving", "padding", "model", "blocks", "metrics", "masks", "strokes", "manifest", "evaluate")
+CODE = ("serving", "padding", "model", "blocks", "metrics", "masks", "strokes", "manifest", "evaluate", "images")
 LARGE = 512  # pixels from which on a cost is timed once: by then a picture takes seconds on a CPU
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
-    limits = {int(size): int(n) for size, n in (text.split("=") for text in options.limit)}
+    limits = dict(options.limit)
     if unknown := limits.keys() - set(options.sizes):
         raise SystemExit(f"--limit names {min(unknown)} px, which is none of --sizes")
     files = find_images(options.photographs)
@@ -65,10 +66,24 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--masks", type=Path, help="folder of mask files; drawn masks when not given")
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512, 1024], help="sides, pixels")
     parser.add_argument("--holes", type=int, default=1, choices=(1, 2, 3, 6), help="of each photograph, one a bucket")
-    parser.add_argument("--limit", nargs="*", default=[], metavar="SIZE=N", help="so many photographs at a size")
+    parser.add_argument(
+        "--limit", nargs="*", type=size_and_number, default=[], metavar="SIZE=N", help="so many photographs at a size"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of masks, trial holes and bootstrap")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     return parser.parse_args(arguments)
+
+
+def size_and_number(text: str) -> tuple[int, int]:
+    r"""Of "1024=12".
+
+    >>> size_and_number("1024=12")
+    (1024, 12)
+    """
+    size, equals, n = text.partition("=")
+    if not (equals and size.isdecimal() and n.isdecimal() and int(n)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not SIZE=N, such as 1024=12")
+    return int(size), int(n)
 
 
 def check_large(files: list[Path], sizes: Sequence[int]) -> None:
@@ -83,7 +98,7 @@ def check_same(size: int, limit: int | None, options: argparse.Namespace) -> Non
     found |= {"limit": limit, "photographs": records.fingerprint(options.photographs)}
     found |= {"masks": records.fingerprint(options.masks) if options.masks else None}
     found |= {"weights": manifest.file_sha256(options.weights)}
-    found["code"] = profiles.code_digest(Path(contest.__file__).parent, CODE)
+    found["code"] = code_digest(Path(contest.__file__).parent, CODE)
     path = options.out / "parts" / f"settings_{size}.json"
     if path.is_file() and (kept := json.loads(path.read_text(encoding="utf-8"))) != found:
         changed = [name for name in found if found[name] != kept.get(name)]

@@ -1,6 +1,7 @@
 """Variants differ from the full method in what their name says, and in nothing else; their runs, curves and tables."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from conftest import ROOT
 
-from aotlib import ablations, attempts, losses, profiles
+from aotlib import ablations, adversary, attempts, losses, profiles
 from aotlib.blocks import AOTBlock
 from aotlib.config import TrainConfig
+from aotlib.grids import FULL, grid, variant_and_seed
 from aotlib.losses import discriminator_loss, generator_loss, targets
 from aotlib.model import Discriminator, Generator
 from aotlib.step import build, discriminator_gradients, generator_gradients
@@ -19,7 +21,7 @@ from aotlib.train import train
 from aotlib.weights import load_discriminator, load_generator, save_weights
 
 GRID = ROOT / "profiles" / "ablations.yaml"
-CHANGES = ablations.changes(GRID)
+CHANGES = {FULL: {}} | {name: own for variants in grid(GRID).values() for name, own in variants.items()}
 
 
 def rand(*shape, seed=0):
@@ -202,18 +204,76 @@ def test_a_profile_may_take_some_variants_only(gridded):
         profiles.plan("toy", gridded)
 
 
-@pytest.mark.parametrize("name", ["full", "no gate", "no.gate", "patchgan"])
+@pytest.mark.parametrize("name", ["full", "no gate", "no.gate", "patchgan", "1"])
 def test_names_that_no_run_can_have_are_refused(gridded, name):
-    (gridded / "profiles" / "grid.yaml").write_text(TOY_GRID + f"  {name}: {{}}\n")
+    (gridded / "profiles" / "grid.yaml").write_text(TOY_GRID + f"  {name}: {{steps: 5}}\n")
     with pytest.raises(ValueError, match="needs a name of its own"):
         profiles.plan("toy", gridded)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (TOY_GRID + "  no_style: {steps: 5}\n", "grid.yaml: line 5 and below: 'no_style' stands there twice"),
+        (TOY_GRID + "  alike: {}\n", "alike: {} changes nothing"),
+        (TOY_GRID + "labels: [released]\n", "needs lines 'question:'"),
+        ("parts: {", "grid.yaml: while parsing"),
+    ],
+)
+def test_mistakes_in_a_grid_are_named(gridded, text, words):
+    (gridded / "profiles" / "grid.yaml").write_text(text)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        profiles.plan("toy", gridded)
+
+
+@pytest.mark.parametrize(
+    "group, words",
+    [
+        ("{grid: grid.yaml, seeds: [0], onyl: [no_gate]}", "no 'onyl'; did you mean 'only'"),
+        ("{grid: grid.yaml, seeds: [0], only: []}", "only = []; list variants"),
+        ("{grid: grid.yaml, seeds: [0], only: no_gate}", "only = 'no_gate'; list variants"),
+        ("{grid: grid.yaml}", "seeds = None; list whole numbers"),
+        ("{grid: grid.yaml, seeds: 3}", "seeds = 3; list whole numbers"),
+        ("{grid: grid.yaml, seeds: [0.5]}", "seeds = [0.5]; list whole numbers"),
+        ("{grid: gird.yaml, seeds: [0]}", "no grid gird.yaml"),
+        ("3", "a group of runs needs lines"),
+    ],
+)
+def test_mistakes_in_a_group_are_named(gridded, group, words):
+    (gridded / "profiles" / "toy.yaml").write_text(f"ablations: {group}\n")
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)):
+        profiles.plan("toy", gridded)
+
+
+def test_the_notebook_reads_the_grid_of_its_runs(gridded, make_notebook):
+    """One place says which grid it is: the group."""
+    where = 'out_dir = "../results/smoke/08_ablations"\nablation_runs = {}\ngrid = "../profiles/ablations.yaml"'
+    make_notebook(gridded / "notebooks" / "08_ablations.ipynb", where, "")
+    profile = gridded / "profiles" / "toy.yaml"
+    profile.write_text("08_ablations: {}\n" + GROUP)
+    job = profiles.plan("toy", gridded)["08_ablations"]
+    assert (job.notebook.parent / job.parameters["grid"]).resolve() == gridded / "profiles" / "grid.yaml"
+    profile.write_text("08_ablations: {grid: ../profiles/other.yaml}\n" + GROUP)
+    with pytest.raises(ValueError, match="grid is not a profile's to set"):
+        profiles.plan("toy", gridded)
+
+
+def test_runs_of_a_group_without_a_grid_must_not_fail(toy):
+    (toy / "profiles" / "toy.yaml").write_text("ablations: {each: {steps: 2}, mine.s0: {}, a.b.c: {}}\n")
+    assert not any(job.may_fail for job in profiles.plan("toy", toy).values())
+
+
+@pytest.mark.parametrize("name", ["mine", "no_gate.s", ".s1", "no_gate.sx", "no_gate.1"])
+def test_runs_that_are_not_named_after_variant_and_seed_are_refused(name):
+    with pytest.raises(ValueError, match="named after its variant and seed"):
+        variant_and_seed(name)
 
 
 def test_every_variant_of_the_grid_changes_something_that_training_knows():
     fields = TrainConfig.__dataclass_fields__
     for name, own in CHANGES.items():
-        assert (name == profiles.FULL) == (not own) and own.keys() <= fields.keys()
-        assert name == profiles.FULL or TrainConfig.of(own) != TrainConfig(), f"{name} is the full method"
+        assert (name == FULL) == (not own) and own.keys() <= fields.keys()
+        assert name == FULL or TrainConfig.of(own) != TrainConfig(), f"{name} is the full method"
     configs = [TrainConfig.of(own) for own in CHANGES.values()]
     assert len(set(configs)) == len(configs)
 
@@ -241,6 +301,10 @@ def test_what_failed_is_told_apart_from_what_was_never_tried(trained):
         "patchgan.s0": "its Python process died (most often: out of memory)",
         "no_style.s0": "never tried",
     }
+    attempts.write_note(trained["no_gate.s0"], "a cell failed after the weights were saved")
+    assert ablations.finished(trained)[1]["no_gate.s0"] == "a cell failed after the weights were saved"
+    attempts.write_note(trained["no_gate.s0"])
+    assert ("no_gate", 0) in ablations.finished(trained)[0]
     with pytest.raises(ValueError, match="no finished run of the full method"):
         ablations.finished({"no_gate.s0": trained["no_gate.s0"]})
 
@@ -303,8 +367,19 @@ def test_the_discriminator_of_a_run_is_read_back(trained):
     assert judge.score.in_channels == 8 * 4
 
 
+def test_the_discriminator_says_which_labels_it_was_given(photographs, trained, tmp_path):
+    shared = {"data": str(photographs), "size": 64, "width": 4, "n_blocks": 1, "features": "random", "batch": 2}
+    own = {"design": "hm_patchgan", "soft_size": 22, "soft_sigma": 3.0}
+    train(TrainConfig(**shared, **own, steps=1, log_every=1, sample_every=1, workers=0, device="cpu"), tmp_path)
+    assert adversary.labels_of(tmp_path / "discriminator.safetensors") == ("hm_patchgan", {"size": 22, "sigma": 3.0})
+    full = Path(trained["full.s0"])
+    assert adversary.labels_of(full / "discriminator.safetensors") == ("sm_patchgan", {"size": 70, "sigma": 10.0})
+    with pytest.raises(ValueError, match="does not say which labels"):
+        adversary.labels_of(full / "generator.safetensors")
+
+
 def test_the_profile_of_the_larger_runs_has_what_is_kept_and_reads_nothing_kept():
     profile = profiles.load_profile("larger", ROOT)
-    assert profile["08_ablations"]["larger_dir"] == "" and len(profile["ablations"]) == 1 + 3 * len(CHANGES)
+    assert profile["08_ablations"]["larger_dir"] == "" and len(profile["ablations"]) == 2 + 3 * len(CHANGES)
     defaults = profiles.declared_parameters(ROOT / "notebooks" / "08_ablations.ipynb")
     assert profile["08_ablations"].keys() <= defaults.keys()

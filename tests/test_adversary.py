@@ -5,7 +5,7 @@ import torch
 from sklearn.metrics import jaccard_score
 
 from aotlib import adversary, losses
-from aotlib.adversary import at_patches, finds_hole, inside, labels_of, wanted
+from aotlib.adversary import at_patches, finds_hole, inside, wanted
 from aotlib.model import Discriminator, Generator
 
 
@@ -83,8 +83,3 @@ def test_look_shows_what_the_networks_make_of_one_picture(given):
     assert torch.equal(seen.z * (1 - mask[0]), image[0] * (1 - mask[0]))
     assert seen.update.shape == (32, 32) and 0 < seen.update.mean() < 1 and seen.scores.shape == (14, 14)
     assert adversary.look(Generator(4, 2, gate="none").eval(), critic, image, mask).update is None
-
-
-def test_labels_of_a_variant():
-    assert labels_of({"gate": "none"}) == ("sm_patchgan", {"size": 70, "sigma": 10.0})
-    assert labels_of({"design": "patchgan"})[0] == "patchgan"

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 
 import pytest
 from conftest import ROOT
 from PIL import Image
 
-from aotlib import cli, report
+from aotlib import cli, hardware, report
+from aotlib.profiles import plan
 
 CLI = [sys.executable, "-m", "aotlib"]
 
@@ -137,6 +139,41 @@ def test_a_variant_that_fails_stops_no_other_and_is_tried_again(toy, make_notebo
     (toy / "profiles" / "grid.yaml").write_text(grid.replace("-1.0", "0.0"))
     text = call(*reproduce, cwd=toy)
     assert "ablations.broken.s0 done in" in text and json.loads(judged.read_text())["broken.s0"]
+
+
+def test_a_variant_that_is_stopped_has_not_failed_and_goes_on(toy):
+    (toy / "profiles" / "grid.yaml").write_text("parts:\n  other: {steps: 3}\n")
+    each = "{steps: 400, pause_s: 0.01}"
+    (toy / "profiles" / "toy.yaml").write_text(
+        f"ablations: {{grid: grid.yaml, seeds: [0], only: [other], each: {each}}}\n"
+    )
+    reproduce = ("reproduce", "--profile", "toy", "--cores", "1")
+    running = subprocess.Popen(
+        [*CLI, *reproduce], cwd=toy, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    training = toy / "results" / "toy" / "training"
+    folder = next(run.out_dir for name, run in plan("toy", toy).items() if name == "ablations.full.s0")
+    state = wait_for(training, f"{folder.name}/state/step")
+    running.terminate()
+    assert "stopped before the end" in running.communicate()[1] and running.returncode == 1
+    before = int(wait_for_text(state))
+    assert 0 < before < 400 and not (folder / "attempt.json").exists()
+    assert "ablations.full.s0 done in" in call(*reproduce, cwd=toy)
+    assert json.loads((folder / "metrics.json").read_text())["started"] >= before
+
+
+def test_on_a_gpu_one_training_runs_at_a_time(toy, monkeypatch):
+    """Two runs of a group on two cores, and a GPU that is not there: their times do not overlap."""
+    (toy / "profiles" / "toy.yaml").write_text(
+        "methods:\n  each: {steps: 50, pause_s: 0.01}\n  aot:\n  ca: {steps: 51}\n"
+    )
+    monkeypatch.setattr(hardware.torch.cuda, "is_available", lambda: True)
+    monkeypatch.chdir(toy)
+    cli.reproduce("toy", cores=2)
+    found = [json.loads(path.read_text()) for path in toy.glob("results/toy/training/*/record.json")]
+    first, second = sorted(found, key=lambda record: record["started"])
+    end = datetime.fromisoformat(first["started"]) + timedelta(seconds=first["seconds"])
+    assert end <= datetime.fromisoformat(second["started"])
 
 
 @pytest.fixture

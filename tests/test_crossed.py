@@ -133,12 +133,26 @@ def test_the_lower_error_is_the_better(long):
     assert row.better == "worse"  # lower is better for an error
 
 
-def test_runs_that_share_nothing_are_refused(long):
+def test_runs_that_share_no_seed_have_no_difference(long):
     apart = long.assign(seed=long.seed + 10 * (long.method == "same"))
-    with pytest.raises(ValueError, match="same and full share no seed"):
-        compare_runs(apart, "psnr", to="full")
+    table = compare_runs(apart, "psnr", to="full").set_index(["method", "bucket"])
+    lone = table.loc["same"]
+    assert list(lone.index) == ["all"] and lone.seeds.item() == 0 and np.isnan(lone.difference.item())
+    assert not lone.significant.item() and lone.better.item() == ""
+    alone = compare_runs(long[long.method != "same"], "psnr", to="full").set_index(["method", "bucket"])
+    pd.testing.assert_series_equal(table.loc[("worse", "all")], alone.loc[("worse", "all")], check_dtype=False)
     with pytest.raises(ValueError, match="cannot compare 'psnr' to 'ful'"):
         compare_runs(long, "psnr", to="ful")
+
+
+def test_values_without_a_number_are_counted(long):
+    row = (long.method == "full") & (long.bucket == "1-10 %") & (long.seed == 0)
+    long.loc[row & (long.image == "0.jpg"), "value"] = np.inf
+    long.loc[row & (long.image == "1.jpg"), "value"] = np.nan
+    found = summarise_runs(long, ["psnr"]).set_index(["method", "bucket"])
+    counted = ["n", "n_infinite", "n_undefined"]
+    assert found.loc[("full", "1-10 %"), counted].tolist() == [4, 1, 1]
+    assert found.loc[("full", "10-20 %"), counted].tolist() == [6, 0, 0]
 
 
 def test_seeds_that_one_variant_lacks_are_left_out(long):

@@ -160,6 +160,17 @@ def test_training_longer_goes_on_and_another_configuration_is_refused(tiny, phot
         extra.unlink()
 
 
+def test_a_setting_that_a_state_does_not_know_yet_had_its_default(tiny, tmp_path):
+    train(dataclasses.replace(tiny, steps=2), tmp_path)
+    (path,) = state_files(tmp_path / "state")
+    saved = torch.load(path, weights_only=True)
+    older = {key: value for key, value in json.loads(saved["config"]).items() if key not in ("soft_sigma", "gate")}
+    save_state(saved | {"config": json.dumps(older)}, path.parent)
+    with pytest.raises(ValueError, match="soft_sigma 10.0 -> 3.0"):
+        train(dataclasses.replace(tiny, soft_sigma=3.0), tmp_path)
+    assert train(tiny, tmp_path)["step"] == 4
+
+
 def test_a_damaged_state_gives_way_to_the_one_before(tmp_path):
     for step in (1, 2, 3):
         save_state({"step": step, "x": torch.full((1000,), float(step))}, tmp_path, keep=2)

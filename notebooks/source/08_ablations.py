@@ -27,12 +27,12 @@ import torch
 
 from aotlib import ablations, adversary, contest, crossed, figures, losses, manifest, panels, runs, size_panels, tables
 from aotlib.data import dataset_files
+from aotlib.grids import FULL
 from aotlib.hardware import pick_device
 from aotlib.images import centred, common_folder, read_image, to_float
 from aotlib.intervals import ALL
 from aotlib.masks import BUCKETS, composite, irregular_mask, load_masks
 from aotlib.model import Generator
-from aotlib.profiles import FULL
 from aotlib.selection import spread_evenly
 from aotlib.serving import DEFAULT_WAY, WAYS, Serving, default_way, receptive_field
 from aotlib.weights import load_discriminator, load_generator
@@ -55,7 +55,6 @@ print(f"{len(found)} finished runs; not run: {'; '.join(f'{name} ({why})' for na
 #
 # **Guess**: which of these switches makes the network smaller?
 # %%
-changes = ablations.changes(grid)
 costs = ablations.costs(found, size).round(3).astype(object)
 switches = ablations.switches(grid).merge(costs, on="variant", how="left").fillna(ablations.NOT_RUN)
 tables.write(switches, f"{out_dir}/tables", "switches")
@@ -95,10 +94,11 @@ for name, table in (("summary", summary), ("differences", versus)):
     table.to_csv(Path(out_dir, "tables", f"{name}.csv"), index=False, lineterminator="\n", float_format="%.6g")
 order = list(switches.variant)
 shown = ablations.with_missing(tables.spread(summary, "psnr", bold=False), order)
+shown["seeds"] = shown.method.map(images.groupby("method").seed.nunique()).fillna(0).astype(int)
 tables.write(shown, f"{out_dir}/tables", "psnr")
 n_seeds, n_steps = accounts.seed.nunique(), accounts.steps.max()
 extent = "small run: " if n_steps < 100_000 else ""
-note = f"{extent}{n_steps:,} steps, seeds: {n_seeds}, photographs: {n_images}; {accounts.features[0]} features; {data if data == 'samples' else Path(data).name}"
+note = f"{extent}{n_steps:,} steps, seeds: {n_seeds}, photographs: {n_images}; {accounts.features[0]} features; {Path(data).name}"
 shown
 # %% tags=["nbval-check-output"]
 assert set(images.seed) == {seed_ for _, seed_ in found} and images.image.nunique() == n_images
@@ -112,10 +112,13 @@ print("variants compared with the full method:", len(compared), "| seeds:", n_se
 #
 # ## 8.3 The paper's three parts
 # %%
-parts = [FULL, *[name for name in order if name in set(switches[switches.question == "parts"].variant)]]
-fig = panels.differences(versus, parts[1:], to=FULL, note=note)
-figures.save(fig, f"{out_dir}/figures", "parts")
-plt.show()
+asked = {question: list(part.variant) for question, part in switches[switches.question != ""].groupby("question")}
+if "parts" in asked:
+    fig = panels.differences(versus, asked["parts"], to=FULL, note=note)
+    figures.save(fig, f"{out_dir}/figures", "parts")
+    plt.show()
+else:
+    print(f"{Path(grid).name} asks nothing about parts")
 # %% [markdown]
 # Read it: right of the line is more than the full method has. A filled dot is a difference that holds over seeds and photographs after
 # Holm's correction over the variants; an open one this run cannot tell from none. An interval that reaches far to
@@ -134,6 +137,7 @@ def pair(variant, seed_of_run):
 
 
 first = min(seed_of_run for variant, seed_of_run in found if variant == FULL)
+parts = [FULL, *asked.get("parts", [])]
 seen = {variant: adversary.look(*pair(variant, first), x, m) for variant in parts if (variant, first) in found}
 fig = panels.switched([figures.show_holes(x, m)[0].cpu(), x[0].cpu(), m[0].cpu()], seen)
 figures.save(fig, f"{out_dir}/figures", "inside")
@@ -149,11 +153,13 @@ plt.show()
 #
 # **Guess**: near, far, or mixed: what does a hole of a given width need?
 # %%
-asked = {question: [FULL, *part.variant] for question, part in switches[switches.question != ""].groupby("question")}
-fig = panels.differences(versus, asked["rates"][1:], to=FULL, note=note)
-figures.save(fig, f"{out_dir}/figures", "rates")
-plt.show()
-cost_of = switches[switches.variant.isin(asked["rates"])].drop(columns=["question", "parameters"])
+if "rates" in asked:
+    fig = panels.differences(versus, asked["rates"], to=FULL, note=note)
+    figures.save(fig, f"{out_dir}/figures", "rates")
+    plt.show()
+else:
+    print(f"{Path(grid).name} asks nothing about rates")
+cost_of = switches[switches.variant.isin([FULL, *asked.get("rates", [])])].drop(columns=["question", "parameters"])
 tables.write(cost_of, f"{out_dir}/tables", "rates")
 cost_of
 # %% [markdown]
@@ -175,7 +181,7 @@ rows = []
 for variant, seed_of_run in found:
     if variant not in (FULL, "hm_patchgan", "patchgan", *asked.get("labels", [])):
         continue
-    design, soft = adversary.labels_of(changes[variant])
+    design, soft = adversary.labels_of(found[variant, seed_of_run] / "discriminator.safetensors")
     generator, critic = pair(variant, seed_of_run)
     with torch.no_grad():
         prediction = generator(x, m)
@@ -202,9 +208,12 @@ print("D is to tell a hole from a photograph by a lower score:", *[design for de
 #
 # ## 8.6 Each loss left out
 # %%
-fig = panels.differences(versus, asked["losses"][1:], to=FULL, note=note)
-figures.save(fig, f"{out_dir}/figures", "losses")
-plt.show()
+if "losses" in asked:
+    fig = panels.differences(versus, asked["losses"], to=FULL, note=note)
+    figures.save(fig, f"{out_dir}/figures", "losses")
+    plt.show()
+else:
+    print(f"{Path(grid).name} asks nothing about losses")
 # %% [markdown]
 # Read it: PSNR, SSIM and the error in the hole ask for the mean of all plausible fills, which is blurred. A loss that asks for texture
 # is therefore *expected* to cost some of all three: that these numbers fall with it is no case against it (notebook 4).
