@@ -133,8 +133,9 @@ def differences(versus: pd.DataFrame, variants: Sequence[str], *, to: str, note:
         ax.grid(axis="y", linewidth=0.3)
         sns.despine(ax=ax)
     for place, row in zip(places, rows.itertuples(), strict=True):
-        told = f"no seed of {to}" if row.seeds == 0 else "not run" if np.isnan(row.difference) else ""
-        axes[0, 0].annotate(told, (0.02, place), xycoords=("axes fraction", "data"), va="center", color="0.4")
+        if np.isnan(row.difference):
+            told = f"no seed of {to}" if row.seeds == 0 else "not run"
+            axes[0, 0].annotate(told, (0.02, place), xycoords=("axes fraction", "data"), va="center", color="0.4")
     axes[0, 0].set_yticks(places, [name.replace("_", " ") for name in variants[::-1]])
     axes[0, 0].set_ylim(-0.6, len(variants) - 0.4)
     if note:

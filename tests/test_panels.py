@@ -77,16 +77,17 @@ def test_price_puts_each_method_at_its_cost(summary):
 
 
 def test_differences_stand_where_the_table_has_them_and_tell_sure_from_unsure():
-    rows = [("no_gate", -0.5, -0.8, -0.2, True), ("patchgan", 0.1, -0.3, 0.5, False)]
-    versus = pd.DataFrame(rows, columns=["method", "difference", "low", "high", "significant"])
+    unpaired = ("all_far", np.nan, np.nan, np.nan, False, 0)
+    rows = [("no_gate", -0.5, -0.8, -0.2, True, 3), ("patchgan", 0.1, -0.3, 0.5, False, 3), unpaired]
+    versus = pd.DataFrame(rows, columns=["method", "difference", "low", "high", "significant", "seeds"])
     versus = versus.assign(metric="psnr", bucket="all")
-    ax = panels.differences(versus, ["no_gate", "patchgan", "no_style"], to="full").axes[0]
+    ax = panels.differences(versus, ["no_gate", "patchgan", "no_style", "all_far"], to="full").axes[0]
     dots = {line.get_markerfacecolor(): line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "o"}
-    assert dots == {"black": [[-0.5, 2.0]], "white": [[0.1, 1.0]]}
+    assert dots == {"black": [[-0.5, 3.0]], "white": [[0.1, 2.0]]}
     ends = [path.vertices.tolist() for path in ax.collections[0].get_paths()]
-    assert [[-0.8, 2.0], [-0.2, 2.0]] in ends and [[-0.3, 1.0], [0.5, 1.0]] in ends
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["no style", "patchgan", "no gate"]
-    assert [text.get_text() for text in ax.texts] == ["not run"] and ax.texts[0].xy[1] == 0
+    assert [[-0.8, 3.0], [-0.2, 3.0]] in ends and [[-0.3, 2.0], [0.5, 2.0]] in ends
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["all far", "no style", "patchgan", "no gate"]
+    assert [(text.get_text(), text.xy[1]) for text in ax.texts] == [("no seed of full", 0), ("not run", 1)]
     assert ax.get_xlabel().startswith("PSNR less that of full / dB") and "higher is better" in ax.get_xlabel()
 
 
