@@ -18,7 +18,7 @@ from aotlib.contest import WEIGHTS
 from aotlib.evaluate import Measures, judge, network_fill
 from aotlib.grids import FULL, grid, variant_and_seed
 from aotlib.methods import METHODS, n_parameters
-from aotlib.serving import receptive_field
+from aotlib.rates import receptive_field
 from aotlib.trainlog import read_log
 from aotlib.weights import load_generator, read_card
 

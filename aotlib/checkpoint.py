@@ -160,15 +160,15 @@ def start_from(state: State, weights: str | Path) -> None:
     state.average.module.load_state_dict(tensors)
 
 
-def card_of(state: State, features: str, method: str) -> dict[str, str]:
+def card_of(state: State, features: str, config: TrainConfig) -> dict[str, str]:
     r"""What a weights file says of itself (`aotlib.weights.read_card`)."""
     made = {"options": json.dumps(state.generator.options), "step": str(state.step), "features": features}
-    return made | {"method": method} | state.calls.ran()
+    return made | {"method": config.method, "size": str(config.size)} | state.calls.ran()
 
 
 def save_networks(state: State, run_dir: Path, features: str, config: TrainConfig) -> None:
     r"""The weights for use: raw, averaged, and the discriminator's, where there is one, with its labels."""
-    card = card_of(state, features, config.method)
+    card = card_of(state, features, config)
     if judging := state.discriminator.state_dict():
         labels = {"design": config.design, "size": config.soft_size, "sigma": config.soft_sigma}
         save_weights(judging, run_dir / "discriminator.safetensors", card | {"labels": json.dumps(labels)})

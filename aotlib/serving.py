@@ -5,9 +5,9 @@ weights of a convolution fit any rate, so that a trained generator can be served
 Which way was worth it is measured by ``data/compare_serving.py``. Taught in notebook 08.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,75 +18,26 @@ from aotlib.choices import check_choice
 from aotlib.metrics import about
 from aotlib.model import Generator
 from aotlib.padding import at_size
+from aotlib.rates import Rates, scaled_rates, spread_rates
+from aotlib.weights import load_generator, read_card
 
 WAYS = ("fixed", "resized", "scaled", "spread", "chosen")
 CANDIDATES = ("fixed", "scaled", "spread")  # whose rates `chosen` tries
-DEFAULT_WAY = "fixed"  # what `default_way` says of results/reference/serving/differences.csv
-Rates = tuple[int, ...]
+RESIZED_FROM = (1024, 192)  # side and trained side from whose ratio on `auto` is ``resized``: `better_ways` of the
+# measurement in results/reference/serving
 Network = Callable[[Tensor, Tensor], Tensor]
 
 
-def receptive_field(n_blocks: int, rates: Sequence[int]) -> int:
-    r"""Side in pixels of the square of a picture that one pixel of the prediction can depend on.
+def way_at(side: int, trained_size: int) -> str:
+    r"""What ``auto`` is for a picture of that shorter side: the way that was better beyond chance, else ``fixed``.
 
-    .. math:: 28 + 8 n (\max r + 1)
-
-    A block widens the view by :math:`2 \max r` positions of the quarter-size map in its widest branch and by 2 in its
-    fusion; encoder and decoder bring the rest (every second pixel sees 4 px more). What the released recipe's gate
-    takes from the mean of the whole map does not count.
-
-    >>> receptive_field(8, (1, 2, 4, 8))
-    604
-
-    Taught in notebooks 02 (counted by hand) and 08.
-    """
-    return 28 + 8 * n_blocks * (max(rates) + 1)
-
-
-def scaled_rates(rates: Sequence[int], trained_size: int, side: int) -> Rates:
-    r"""Every rate times ``side / trained_size``, as far as `fitted` lets it.
-
-    >>> scaled_rates((1, 2, 4, 8), 256, 512), scaled_rates((1, 2, 4, 8), 256, 128)
-    ((2, 4, 8, 16), (1, 2, 3, 4))
+    >>> way_at(1024, 192), way_at(512, 192)
+    ('resized', 'fixed')
 
     Taught in notebook 08.
     """
-    return fitted([rate * side / trained_size for rate in rates], rates, side)
-
-
-def spread_rates(rates: Sequence[int], trained_size: int, side: int, n_blocks: int) -> Rates:
-    r"""The smallest rate as it was, the largest so that the receptive field covers the same share of the picture.
-
-    Those between keep their place on the logarithmic scale between the two. With one rate there is but a largest.
-
-    .. math:: r' = r_{min} \left(\frac{r'_{max}}{r_{min}}\right)^{\log(r / r_{min}) / \log(r_{max} / r_{min})}
-
-    >>> spread_rates((1, 2, 4, 8), 256, 1024, n_blocks=8)
-    (1, 3, 11, 36)
-
-    Taught in notebook 08.
-    """
-    low, high = min(rates), max(rates)
-    wanted = receptive_field(n_blocks, rates) * side / trained_size
-    widest = max((wanted - 28) / (8 * n_blocks) - 1, low)
-    places = [math.log(rate / low) / math.log(high / low) if high > low else 1 for rate in rates]
-    return fitted([low * (widest / low) ** place for place in places], rates, side)
-
-
-def fitted(wanted: Sequence[float], rates: Sequence[int], side: int) -> Rates:
-    r"""`wanted` as whole numbers from 1 to what a picture of `side` px can reflect, ``side // 4 - 1``.
-
-    Where the trained `rates` differ these do too, if there is room: two branches that look at the same places would
-    leave others to nobody.
-
-    >>> fitted([0.5, 1.0, 2.0, 4.0], (1, 2, 4, 8), 128), fitted([0.5, 1.0, 2.0, 4.0], (1, 2, 4, 8), 16)
-    ((1, 2, 3, 4), (1, 2, 3, 3))
-    """
-    found, last, most = {}, 0, side // 4 - 1
-    for rate, value in sorted(zip(rates, wanted, strict=True)):
-        if rate not in found:
-            last = found[rate] = min(max(math.floor(value + 0.5), last + 1), most)
-    return tuple(found[rate] for rate in rates)
+    large, small = RESIZED_FROM
+    return "resized" if side * small >= large * trained_size else "fixed"
 
 
 class Serving(nn.Module):
@@ -97,7 +48,7 @@ class Serving(nn.Module):
     ``fixed``: the rates as trained. ``resized``: the picture is brought to the trained size, and the prediction back
     (`aotlib.padding.at_size`). ``scaled``, ``spread``: other rates (`scaled_rates`, `spread_rates`). ``chosen``: for
     each picture those of the three sets of rates that fill a hole of the same shape elsewhere, where the truth is
-    known, with the smallest error (`trial_hole`). ``auto``: `DEFAULT_WAY`.
+    known, with the smallest error (`trial_hole`). ``auto``: by the picture's size (`way_at`).
 
     Args:
         generator: AOT-GAN's; another method's has no rates.
@@ -120,7 +71,7 @@ class Serving(nn.Module):
     def __init__(self, generator: Generator, trained_size: int, way: str = "auto", *, seed: int = 0) -> None:
         super().__init__()
         way = check_choice("way", way, (*WAYS, "auto"))
-        self.way, self.trained_size, self.seed = DEFAULT_WAY if way == "auto" else way, trained_size, seed
+        self.way, self.trained_size, self.seed = way, trained_size, seed
         if not isinstance(generator, Generator):
             raise ValueError(f"only AOT-GAN's generator has dilation rates, got a {type(generator).__name__}")
         if trained_size % generator.multiple or trained_size < generator.smallest:
@@ -129,19 +80,22 @@ class Serving(nn.Module):
                 f"from multiples of {generator.multiple} from {generator.smallest} px on; its card says the crops' side"
             )
         self.generator, self.multiple = generator, generator.multiple
-        self.smallest = generator.smallest if self.way == "fixed" else 2 * generator.multiple  # rate 1 reflects there
+        as_trained = way in ("fixed", "auto")
+        self.smallest = generator.smallest if as_trained else 2 * generator.multiple  # rate 1 reflects there
         self.built: dict[Rates, Generator] = {}
         self.used: Counter[Rates] = Counter()
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         r"""Prediction (B, 3, H, W) in [-1, 1], as of the generator; what lies under the hole is never read."""
         self.check_size(image, mask)
-        if self.way == "resized":
+        side = min(image.shape[-2:])
+        way = way_at(side, self.trained_size) if self.way == "auto" else self.way
+        if way == "resized":
             return at_size(self.generator, image, mask, self.trained_size)
-        if self.way == "chosen":
+        if way == "chosen":
             parts = zip(image.split(1), mask.split(1), strict=True)
             return torch.cat([self.predict(self.chosen_rates(x, m), x, m) for x, m in parts])
-        return self.predict(self.rates_at(min(image.shape[-2:])), image, mask)
+        return self.predict(self.rates_at(side, way), image, mask)
 
     def predict(self, rates: Rates, image: Tensor, mask: Tensor) -> Tensor:
         self.used[rates] += len(image)
@@ -198,6 +152,23 @@ class Serving(nn.Module):
         return sets[lowest([self.network(rates) for rates in sets], image, mask, self.seed)]
 
 
+def load(path: str | Path, way: str = "auto", *, trained_size: int | None = None, seed: int = 0) -> Serving:
+    r"""AOT-GAN's generator in a safetensors file, ready for pictures of any size (`Serving`).
+
+    Args:
+        trained_size: side of the crops that it learnt from last, pixels; when not given, what the file says.
+
+    Raises:
+        ValueError: where neither is known, and as `Serving` does.
+
+    Taught in notebook 08.
+    """
+    said = trained_size or int(read_card(path).get("size", 0))
+    if not said:
+        raise ValueError(f"{path} does not say from which crops it learnt; give trained_size, their side in pixels")
+    return Serving(load_generator(path), said, way, seed=seed).eval()
+
+
 def lowest(networks: Sequence[Network], image: Tensor, mask: Tensor, seed: int) -> int:
     r"""The place of the network with the smallest mean absolute error in the trial hole of one picture; of equal ones
     the first, and so where there is one network only, or no pixel to try."""
@@ -229,19 +200,20 @@ def trial_hole(mask: Tensor, seed: int, n_draws: int = 8) -> Tensor:
     return min(moved, key=lambda hole: abs(hole.sum().item() - wanted))
 
 
-def default_way(differences: pd.DataFrame, metric: str = "psnr") -> str:
-    r"""The way that a measurement allows as default: ``fixed``, unless another is better beyond chance.
+def better_ways(differences: pd.DataFrame, metric: str = "psnr") -> dict[str, str]:
+    r"""The way that a measurement allows as default, by size: ``fixed``, unless another is better beyond chance.
 
-    That is one that is significantly better than ``fixed`` at a size and significantly worse at none; of several the
-    one with the largest mean difference.
+    That is one that is significantly better than ``fixed`` at this size, and in no metric significantly worse; of
+    several the one with the largest mean difference.
 
     Args:
-        differences: to ``fixed``, of all sizes: `aotlib.comparison.compare`, or the table of the measurement.
+        differences: to ``fixed``, of all metrics and sizes ("256 px" in `bucket`): the table of the measurement.
 
     Taught in notebook 08.
     """
-    rows = differences[differences.metric == metric]
-    better = {way: set(of_way.better) for way, of_way in rows.groupby("method")}
-    found = [way for way, names in better.items() if way in names and "fixed" not in names]
-    gains = rows.groupby("method").difference.mean() * (1 if about(metric).higher_is_better else -1)
-    return max(found, key=gains.get, default="fixed")
+    sign, found = 1 if about(metric).higher_is_better else -1, {}
+    for size, rows in differences.groupby("bucket", sort=False):
+        worse = set(rows.method[rows.better == "fixed"])
+        better = rows[(rows.metric == metric) & (rows.better == rows.method) & ~rows.method.isin(worse)]
+        found[size] = max(better.method, key=(sign * better.set_index("method").difference).get, default="fixed")
+    return found

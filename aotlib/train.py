@@ -176,7 +176,7 @@ class Run:
             row |= scores
             if is_better(scores, state.best, config.best_by):
                 state.best = {"step": state.step, "watched": self.watched} | scores
-                best = card_of(state, self.features.name, config.method) | {config.best_by: str(scores[config.best_by])}
+                best = card_of(state, self.features.name, config) | {config.best_by: str(scores[config.best_by])}
                 save_weights(state.average.module.state_dict(), self.run_dir / "generator_best.safetensors", best)
         self.log.add(state.step, row, batch=config.batch, picture=picture)
 

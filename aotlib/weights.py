@@ -46,7 +46,8 @@ def load_discriminator(path: str | Path) -> nn.Module:
 
 
 def read_card(path: str | Path) -> dict[str, str]:
-    r"""What a weights file says of itself: ``options`` of the network, ``step``, and ``features`` of its losses.
+    r"""What a weights file says of itself: ``options`` of the network, ``step``, ``features`` of its losses, and the
+    ``size`` of the crops that it learnt from, pixels, which files of earlier versions do not have.
 
     Taught in notebook 06.
     """

@@ -33,14 +33,27 @@ from aotlib.hardware import pick_device
 from aotlib.images import common_folder, find_images
 from aotlib.intervals import summarise
 from aotlib.masks import BUCKET_NAMES, load_masks
+from aotlib.rates import receptive_field
 from aotlib.run_names import code_digest
 from aotlib.selection import spread_evenly, told, too_small
-from aotlib.serving import WAYS, Serving, receptive_field
+from aotlib.serving import WAYS, Serving
 from aotlib.weights import load_generator, read_card
 
 WEIGHTS = Path(__file__).resolve().parent / "weights" / "aotgan_demo.safetensors"
 METRICS = ("l1", "hole_l1", "psnr", "ssim")
-CODE = ("serving", "padding", "model", "blocks", "metrics", "masks", "strokes", "manifest", "evaluate", "images")
+CODE = (
+    "serving",
+    "rates",
+    "padding",
+    "model",
+    "blocks",
+    "metrics",
+    "masks",
+    "strokes",
+    "manifest",
+    "evaluate",
+    "images",
+)
 LARGE = 512  # pixels from which on a cost is timed once: by then a picture takes seconds on a CPU
 
 

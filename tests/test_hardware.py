@@ -81,7 +81,7 @@ def test_what_could_not_be_compiled_stands_in_the_card(monkeypatch, tiny, frames
         "device": device_name("cpu"), "precision": "float32", "layout": "channels_last", "compile": "off"
     }  # fmt: skip
     state.calls.compiled = True
-    assert card_of(state, "none", "aot")["compile"] == said
+    assert card_of(state, "none", tiny)["compile"] == said
 
 
 def test_torch_counts_what_it_cannot_compile():

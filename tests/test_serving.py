@@ -1,5 +1,6 @@
 """Serving other sizes: what has to be equal is equal to the bit, and what is under the hole is never read."""
 
+import json
 import math
 
 import numpy as np
@@ -15,7 +16,9 @@ from aotlib.evaluate import network_fill
 from aotlib.methods import METHODS, n_parameters
 from aotlib.model import Generator
 from aotlib.padding import at_size, resample
-from aotlib.serving import WAYS, Serving, lowest, receptive_field, scaled_rates, spread_rates, trial_hole
+from aotlib.rates import receptive_field, scaled_rates, spread_rates
+from aotlib.serving import WAYS, Serving, lowest, trial_hole
+from aotlib.weights import save_weights
 
 OTHER = [way for way in WAYS if way != "fixed"]
 TRAINED = 64
@@ -276,19 +279,46 @@ def test_what_cannot_be_served_is_refused(generator):
 
 
 def differences(**better):
-    rows = [(way, 0.3, name) for way, names in better.items() for name in names]
-    return pd.DataFrame(rows, columns=["method", "difference", "better"]).assign(metric="psnr")
+    rows = [(way, 0.3, name, f"{128 * 2**i} px") for way, names in better.items() for i, name in enumerate(names)]
+    return pd.DataFrame(rows, columns=["method", "difference", "better", "bucket"]).assign(metric="psnr")
 
 
 def test_another_way_is_the_default_only_where_it_was_better_beyond_chance():
-    assert serving.default_way(differences(scaled=["", ""], spread=["", ""])) == "fixed"
-    assert serving.default_way(differences(scaled=["", ""], spread=["", "spread"])) == "spread"
-    assert serving.default_way(differences(scaled=["scaled", "fixed"])) == "fixed"
+    sizes = [f"{128 * 2**i} px" for i in range(2)]
+    none = dict.fromkeys(sizes, "fixed")
+    assert serving.better_ways(differences(scaled=["", ""], spread=["", ""])) == none
+    found = serving.better_ways(differences(scaled=["fixed", ""], spread=["", "spread"]))
+    assert found == none | {sizes[1]: "spread"}
     both = differences(scaled=["scaled"], spread=["spread"])
     both.loc[both.method == "spread", "difference"] = 0.5
-    assert serving.default_way(both) == "spread"
+    assert serving.better_ways(both) == {sizes[0]: "spread"}
+    harm = differences(spread=["fixed"]).assign(metric="ssim")  # what is worse in another metric is none
+    assert serving.better_ways(pd.concat([both, harm])) == {sizes[0]: "scaled"}
 
 
 def test_the_default_is_what_the_measurement_says():
-    table = pd.read_csv(ROOT / "results" / "reference" / "serving" / "differences.csv")
-    assert serving.default_way(table) == serving.DEFAULT_WAY
+    folder = ROOT / "results" / "reference" / "serving"
+    account = json.loads((folder / "runs.json").read_text())
+    by_size = {f"{side} px": serving.way_at(int(side), account["trained_size"]) for side in account["sizes"]}
+    assert serving.better_ways(pd.read_csv(folder / "differences.csv")) == by_size
+
+
+def test_auto_resizes_large_pictures_only(generator):
+    """From 1024 / 192 = 16 / 3 times the trained side on, by the shorter side."""
+    small = Serving(generator, 48, "auto")
+    with torch.no_grad():
+        for sides, way in (((256, 256), "resized"), ((252, 256), "fixed"), ((256, 252), "fixed")):
+            given = case(*sides, n=1)
+            assert torch.equal(small(*given), Serving(generator, 48, way)(*given))
+
+
+def test_a_weights_file_says_the_size_that_it_is_served_at(generator, tmp_path):
+    path, card = tmp_path / "g.safetensors", {"options": json.dumps(generator.options)}
+    save_weights(generator.state_dict(), path, card | {"size": "48"})
+    given = case(256, 256, n=1)
+    with torch.no_grad():
+        assert torch.equal(serving.load(path)(*given), Serving(generator, 48, "resized")(*given))
+        assert torch.equal(serving.load(path, trained_size=64)(*given), generator(*given))
+    save_weights(generator.state_dict(), path, card)
+    with pytest.raises(ValueError, match="does not say from which crops"):
+        serving.load(path)
