@@ -45,7 +45,7 @@ def power(
     chosen = {"preferences": preference} if preference else {}
     found = powers.table(**chosen, n_methods=methods, n_images=images, trials=trials, **said)
     print(f"{methods} methods, {images} images, {trials} comparisons a rater; power {power}, alpha {alpha}\n")
-    print(tables.markdown(found.round(3).astype(object).where(found.notna(), "")))
+    print(tables.markdown(tables.blank(found.round(3))))
     print(
         "\nvotes: for each pair of methods; raters: for all pairs. Likenesses (icc) are guesses: a pilot study tells."
     )
@@ -154,7 +154,8 @@ def _summary(out: Path, record: dict) -> str:
     counts = f"{numbers['votes']} votes of {people} rater{'' if people == 1 else 's'}"
     left = f"; {numbers['left_out']} left out by the rule of the plan" if numbers["left_out"] else ""
     warning = "SIMULATED: none of these raters exists\n" if record["simulated"] else ""
-    return f"{warning}{counts}{left}\n\n{table}\n\ntables: {out / 'tables'}\nfigures: {out / 'figures'}"
+    lacking = "".join(f"not computed: {sentence}\n" for sentence in numbers["missing"])
+    return f"{warning}{counts}{left}\n\n{table}\n\n{lacking}tables: {out / 'tables'}\nfigures: {out / 'figures'}"
 
 
 COMMANDS = {"power": power, "simulate": simulate, "analyse": analyse}

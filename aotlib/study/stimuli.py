@@ -88,7 +88,7 @@ def write_pictures(
         hole: the colour of the hole in masks.
 
     Raises:
-        ValueError: when the pictures of an image differ in size, naming them.
+        ValueError: when the pictures of an image differ in size, naming them, or two images are the same photograph.
 
     Taught in notebook 09.
     """
@@ -103,11 +103,21 @@ def write_pictures(
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 size = picture.shape[1::-1]
                 found[path.stem] = Picture(role, image, method, f"{FOLDER}/{path.name}", digest, size)
+        _check_different(found)
         shutil.rmtree(out_dir / FOLDER, ignore_errors=True)  # of a plan that was never finished
         os.replace(unfinished, out_dir / FOLDER)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return found
+
+
+def _check_different(pictures: Mapping[str, Picture]) -> None:
+    """Raters know a photograph again, and their votes on it are alike: each is to be there with one hole."""
+    images: dict[str, str] = {}
+    for one in pictures.values():
+        if one.role == TRUTH and (other := images.setdefault(one.sha256, one.image)) != one.image:
+            told = f"{other} and {one.image} are the same photograph, and votes on it would count as votes on two"
+            raise ValueError(f"{told}. Take one of its holes: of `aotlib cases` one bucket, by --only 30-40")
 
 
 def _pictures(image: str, paths: Mapping[str, Path], hole: str, rng: np.random.Generator) -> dict:
