@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -73,6 +74,20 @@ def test_consent_is_read_from_a_file(folders, run, tmp_path):
     rest = ("--truth", folders / "truth", "--masks", folders / "masks", "--consent", tmp_path / "consent.txt")
     run("plan", folders / "alphafill", folders / "betafill", *rest, "--out", tmp_path / "study", "--pair", 2)
     assert plans.read(tmp_path / "study")["consent"] == "First paragraph.\n\nSecond."
+
+
+def test_a_bucket_of_every_folder_can_be_taken(folders, run, tmp_path):
+    """As `aotlib cases` makes them: a subfolder a share of hole, with the same photographs in all."""
+    for name in ("alphafill", "betafill", "truth", "masks"):
+        for bucket in ("10-20", "30-40"):
+            shutil.copytree(folders / name, tmp_path / name / bucket)
+    rest = ("--truth", tmp_path / "truth", "--masks", tmp_path / "masks", "--out", tmp_path / "study", "--pair", 2)
+    fills = (tmp_path / "alphafill", tmp_path / "betafill")
+    assert "--only 30-40" in run("plan", *fills, *rest, code=1)
+    assert "30-4 is no folder" in run("plan", *fills, *rest, "--only", "30-4", code=1)
+    assert "4 images" in run("plan", *fills, *rest, "--only", "30-40")
+    plan = plans.read(tmp_path / "study")
+    assert plan["methods"] == ["alphafill", "betafill"] and plan["images"][0] == "photograph-0"
 
 
 def test_pages_for_all_and_for_each(planned, run):

@@ -263,8 +263,16 @@ from aotlib.study import agreement
 
 alpha, order = agreement.alpha_of_pairs(counted, plan["methods"], seed=seed), agreement.concordance(counted, plan["methods"])
 print(f"alpha {alpha.alpha:.2f} [{alpha.low:.2f}, {alpha.high:.2f}], {alpha.n} pairs of fills; W {order.w:.2f}, p = {order.p:.2g}, {order.n} raters")
+real_alpha = agreement.alpha_of_real(counted, seed=seed)
+rows = [("pairs: alpha", *alpha), ("real or fake: alpha", *real_alpha), ("pairs: W of raters' orders", order.w, np.nan, np.nan, order.n)]
+agreed = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n"]).dropna(subset="value", ignore_index=True)
+if len(agreed):
+    fig = pictures.agreement(agreed, simulated=simulated)
+    figures.save(fig, f"{out_dir}/figures", f"{label}agreement")
+    plt.show()
 # %% [markdown]
-# Read it: 0.1 to 0.4 is usual for close fills and no fault: where two are equally good, there is nothing to agree about.
+# Read it: 0.1 to 0.4 is usual for close fills and no fault: where two are equally good, there is nothing to agree about. About single
+# pictures raters agree even less: each has a few votes only, and the interval says so.
 #
 # ## 9.12 Does a metric see it?
 # Every pair of fills of a picture has a difference of PSNR and a share of votes. The share of votes for the fill that a metric prefers is 50 % for
