@@ -120,6 +120,10 @@ def test_power_says_how_many_raters(run):
     )
     row = [cell.strip() for cell in said.splitlines()[4].split("|")]
     assert float(row[1]) == 0.6 and row[2] == "210"  # the exact binomial test, notebook 09
+    assert "half-width" not in said
+    said = run("power", "--methods", 2, "--images", 800, "--trials", 40, "--half-width", 0.05, "--half-width", 0.01)
+    rows = re.sub(" +", " ", said.split("half-width")[1]).splitlines()[4:6]
+    assert rows[0].startswith("| 0.05000 | 381 |") and "more than" in rows[1]
 
 
 def test_simulated_answers_say_that_they_are(planned, run):
