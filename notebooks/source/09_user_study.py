@@ -110,6 +110,13 @@ print(f"{len(compared)} comparisons; each pair on each image {times.min()} to {t
 print("a rater's page knows:", ", ".join(plans.public(plan, 0)["trials"][0]))
 print("left out are sessions with:", plan["rules"])
 # %% [markdown]
+# The page that raters open is one file, made from the plan: open it in a browser, and take part yourself as rater 0.
+# %%
+from aotlib.study import page
+
+html = page.write(plan_dir, f"{out_dir}/page.html")
+print(f"{html.name}?session=0 to ?session={len(plan['sessions']) - 1}: {html.stat().st_size / 1e6:.1f} MB, and nothing else is needed")
+# %% [markdown]
 # ## 9.4 Raters
 # Simulated raters have a *world*: abilities in logits that we choose here, which are **not** the methods' true ones, and tastes that
 # vary from rater to rater and from image to image. Four of them are no good raters: one leans to the left, one tires, one does not look,
