@@ -109,7 +109,7 @@ def analyse(
     study: Study,
     answers: Path | None = None,
     out: Path | None = None,
-    metrics: Path | None = None,
+    metrics: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = (),
     primary: str = "",
     resamples: int = 400,
     seed: int = 0,
@@ -121,7 +121,8 @@ def analyse(
         answers: a folder of files of answers, or a server's database; STUDY/answers.sqlite and STUDY/answers, as far
             as they are there, when not given.
         out: the folder for tables and figures; STUDY/analysis when not given.
-        metrics: what `aotlib evaluate --images` wrote of these methods, to be held against what people see.
+        metrics: a file that `aotlib evaluate --images` wrote of a method, to be held against what people see; again
+            for each other method.
         primary: the method whose preferences are drawn; the first of the plan when not given.
         resamples: how often raters and images are drawn anew for the intervals.
         seed: of these draws.

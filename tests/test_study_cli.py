@@ -87,7 +87,7 @@ def test_a_bucket_of_every_folder_can_be_taken(folders, run, tmp_path):
     assert "30-4 is no folder" in run("plan", *fills, *rest, "--only", "30-4", code=1)
     assert "4 images" in run("plan", *fills, *rest, "--only", "30-40")
     plan = plans.read(tmp_path / "study")
-    assert plan["methods"] == ["alphafill", "betafill"] and plan["images"][0] == "photograph-0"
+    assert plan["methods"] == ["alphafill", "betafill"] and plan["images"][0] == "30-40/photograph-0"
 
 
 def test_pages_for_all_and_for_each(planned, run):

@@ -59,7 +59,7 @@ def analyse(plan, given, tmp_path, monkeypatch, long=None):
         long.to_csv(tmp_path / "metrics.csv", index=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        place = None if long is None else tmp_path / "metrics.csv"
+        place = () if long is None else [tmp_path / "metrics.csv"]
         record = analysis.analyse(tmp_path, given, tmp_path / "out", place, n_resamples=20)
     tables = {path.name: path.read_text() for path in (tmp_path / "out" / "tables").iterdir()}
     for name, text in [*texts.items(), *tables.items()]:
