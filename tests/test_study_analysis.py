@@ -181,3 +181,13 @@ def test_a_method_without_votes_has_no_bars(plan, given):
     table = rates.preferences(votes[~votes["catch"] & ~votes["practice"]], METHODS, n_resamples=20)
     with pytest.raises(ValueError, match="no votes for or against 'E'"):
         pictures.preference_bars(table, "E", simulated=False)
+
+
+@pytest.mark.parametrize("seconds, unit", [(90, "minutes"), (3 * 3600, "hours"), (5 * 86400, "days")])
+def test_time_has_a_unit_that_can_be_read(plan, given, seconds, unit):
+    votes = answers.votes(plan, given)
+    step = pd.to_timedelta(np.linspace(0, seconds, len(votes)), unit="s")
+    fig = pictures.over_time(votes.assign(at=votes["at"].min() + step, practice=False), simulated=True)
+    left = fig.axes[0]
+    plt.close(fig)
+    assert left.get_xlabel().startswith(unit) and 1 <= left.lines[0].get_xdata().max() <= 90
