@@ -28,6 +28,7 @@ def plan(
     design: tyro.conf.OmitArgPrefixes[Design] = USUAL,
     masks: Path | None = None,
     inputs: Path | None = None,
+    only: str = "",
     hole: Literal["white", "black"] = "white",
     title: str = "Which fill looks more natural?",
     consent: Path | None = None,
@@ -44,6 +45,7 @@ def plan(
         out: a new folder for the study.
         masks: the folder of masks; or give the pictures with holes:
         inputs: the folder of pictures with holes.
+        only: take this subfolder of every folder, such as 30-40 of those that `aotlib cases` makes.
         hole: the colour of the hole in mask files.
         title: what raters read at the top.
         consent: a text file that raters agree to before they begin; blank lines part its paragraphs.
@@ -54,8 +56,8 @@ def plan(
 
     said = {} if consent is None else {"consent": consent.read_text(encoding="utf-8").strip()}
     said |= {"title": title, "minimum_s": minimum_s, "ties": ties}
-    shown = {"masks": masks, "inputs": inputs, "hole": hole}
-    made = plans.read(plans.make(named(methods), truth, out, design=design, **shown, **said))
+    shown = {"masks": masks, "inputs": inputs, "hole": hole, "only": only}
+    made = plans.read(plans.make(named(methods, only), truth, out, design=design, **shown, **said))
     tasks = len(made["sessions"][0]["trials"])
     counts = f"{len(methods)} methods, {len(made['images'])} images, {design.sessions} sessions of {tasks} tasks"
     print(f"{out / 'plan.json'}: {counts}\nkeep it to yourself: it says whose picture is whose. Then one of")
@@ -63,8 +65,8 @@ def plan(
     print(f"  aotlib study page {out}    # one HTML file to send or put on any web server")
 
 
-def named(words: Sequence[str]) -> dict[str, Path]:
-    r"""Folders of results by method.
+def named(words: Sequence[str], only: str = "") -> dict[str, Path]:
+    r"""Folders of results by method, each of which has the subfolder `only`.
 
     >>> list(named(("aotlib", "ours=aotlib")))
     ['aotlib', 'ours']
@@ -74,8 +76,8 @@ def named(words: Sequence[str]) -> dict[str, Path]:
         name, _, folder = word.partition("=") if "=" in word else (Path(word).resolve().name, "=", word)
         if name in found:
             raise ValueError(f"two methods are called {name!r}: name them, such as {name}-2={folder}")
-        if not (name and Path(folder).is_dir()):
-            raise ValueError(f"{folder} is no folder; give folders of results, or NAME=FOLDER")
+        if not (name and Path(folder, only).is_dir()):
+            raise ValueError(f"{Path(folder, only)} is no folder; give folders of results, or NAME=FOLDER")
         found[name] = Path(folder)
     if not found:
         raise ValueError("give the folders of results, one a method")

@@ -143,6 +143,17 @@ def latex(table: pd.DataFrame) -> str:
     return re.sub(r"(?m)^([\[*])", r"{\1}", text)  # after a row's end these would be its options
 
 
+def blank(table: pd.DataFrame) -> pd.DataFrame:
+    r"""`table` with empty cells where a value is missing or undefined, for readers; numbers stay numbers.
+
+    >>> blank(pd.DataFrame({"p": [0.5, math.nan]}))["p"].tolist()
+    [0.5, '']
+
+    Taught in notebook 06.
+    """
+    return table.astype(object).where(table.notna(), "")
+
+
 def write(table: pd.DataFrame, out_dir: str | Path, name: str) -> Path:
     r"""`name`.csv (every digit), `name`.md and `name`.tex (four digits) lie in `out_dir`; the CSV's path.
 

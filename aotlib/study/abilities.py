@@ -12,6 +12,7 @@ import pandas as pd
 from aotlib.choices import check_choice
 from aotlib.comparison import holm
 from aotlib.study import bradley_terry, plackett_luce
+from aotlib.study.bradley_terry import NoScale
 from aotlib.study.resampling import two_way
 
 
@@ -46,7 +47,7 @@ def estimate(
         votes: that count (`aotlib.study.screening.kept`); other kinds are left aside.
 
     Raises:
-        ValueError: when the votes do not connect all methods.
+        NoScale: when the votes do not connect all methods; a ValueError.
 
     Taught in notebook 09.
     """
@@ -54,7 +55,10 @@ def estimate(
     if votes.empty:
         raise ValueError(f"there is no vote of the kind {kind!r}")
     numbers = _of_pairs(votes, methods) if kind == "pair" else _of_rankings(votes, methods)
-    value = numbers(np.ones((1, len(votes))))[0]
+    try:
+        value = numbers(np.ones((1, len(votes))))[0]
+    except NoScale as error:
+        raise NoScale(error.parts, methods) from None
     spread = two_way(numbers, votes["rater"], votes["image"], n_resamples=n_resamples, seed=seed)
     low, high = spread.interval(value, confidence)
     table = pd.DataFrame({"value": value, "low": low, "high": high, "p": spread.p(value)})

@@ -14,6 +14,7 @@ from scipy import stats
 
 from aotlib.study.bradley_terry import WON
 from aotlib.study.design import TRUTH
+from aotlib.study.resampling import ends
 
 RESAMPLES = 1000
 
@@ -109,15 +110,15 @@ def _with_interval(counts: np.ndarray, image: np.ndarray, seed: int, confidence:
         return Alpha(np.nan, np.nan, np.nan, 0)
     n, rng = image.max() + 1, np.random.default_rng(seed)
     drawn = krippendorff(counts, rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)[:, image].astype(float))
-    ends = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Alpha(float(krippendorff(counts)[0]), float(ends[0]), float(ends[1]), judged)
+    return Alpha(float(krippendorff(counts)[0]), *ends(drawn, confidence), judged)
 
 
 def concordance(votes: pd.DataFrame, methods: Sequence[str], *, kind: str = "pair") -> Concordance:
     r"""Kendall's W: 1 when all raters put the methods in the same order, 0 when their orders have nothing in common.
 
     A rater's order is that of the mean score of each method: the share of pairs that it won, or its mean place in the
-    rankings. Raters who have not seen every method are left out.
+    rankings. Raters who have not seen every method are left out. W is undefined, nan, for fewer than two raters or
+    three methods, and where everybody finds all methods equal.
 
     .. math:: W = \chi^2_{Friedman} / (R (M - 1))
 
@@ -125,7 +126,7 @@ def concordance(votes: pd.DataFrame, methods: Sequence[str], *, kind: str = "pai
     """
     score = _scores(votes[votes["kind"] == kind], kind)
     wide = score.groupby(["rater", "method"])["score"].mean().unstack().reindex(columns=list(methods)).dropna()
-    if len(wide) < 2 or len(methods) < 3:
+    if len(wide) < 2 or len(methods) < 3 or not np.ptp(wide.to_numpy(), axis=1).any():
         return Concordance(np.nan, np.nan, len(wide))
     found = stats.friedmanchisquare(*wide.to_numpy().T)
     return Concordance(float(found.statistic / (len(wide) * (len(methods) - 1))), float(found.pvalue), len(wide))

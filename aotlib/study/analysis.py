@@ -15,9 +15,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from aotlib import figures, records, tables
-from aotlib.study import abilities, agreement, answers, correlation, goodness, pictures, rates, screening
+from aotlib.study import abilities, agreement, answers, correlation, goodness, missing, pictures, rates, screening
 from aotlib.study import plan as plans
-from aotlib.study.bradley_terry import pairs_of
+from aotlib.study.bradley_terry import NoScale, pairs_of
 from aotlib.study.overview import overview
 
 LABEL = "simulated"  # in the name of every file that simulated raters had a part in
@@ -37,7 +37,7 @@ def analyse(
     plan: str | Path,
     given: str | Path | Sequence[dict],
     out_dir: str | Path,
-    metrics_csv: str | Path | None = None,
+    metrics_csv: Sequence[str | Path] = (),
     *,
     primary: str = "",
     n_resamples: int = 400,
@@ -51,7 +51,7 @@ def analyse(
     Args:
         plan: plan.json or its folder.
         given: a folder of files of answers, the server's database of them, or the answers themselves.
-        metrics_csv: what ``aotlib evaluate --images`` wrote of the methods, to be held against the votes.
+        metrics_csv: files that ``aotlib evaluate --images`` wrote of the methods, to be held against the votes.
         primary: the method whose preferences are drawn; the plan's first, when not given.
 
     Raises:
@@ -62,17 +62,19 @@ def analyse(
     started, out_dir = time.perf_counter(), Path(out_dir)
     content = plans.read(plan)
     votes = answers.votes(content, _answers(given))
-    long = pd.read_csv(metrics_csv) if metrics_csv else None
+    long = pd.concat([pd.read_csv(path) for path in metrics_csv]) if metrics_csv else None
     figures.style()
     found = analysed(content, votes, long, primary=primary, n_resamples=n_resamples, seed=seed)
     _clear(out_dir)
     prefix = f"{LABEL}_" if found.simulated else ""
-    files = [tables.write(table, out_dir / "tables", prefix + name) for name, table in found.tables.items()]
+    files = [
+        tables.write(tables.blank(table), out_dir / "tables", prefix + name) for name, table in found.tables.items()
+    ]
     for name, fig in found.figures.items():
         files.append(figures.save(fig, out_dir / "figures", prefix + name))
         plt.close(fig)
     record = records.record(
-        parameters={"primary": primary, "n_resamples": n_resamples, "metrics": metrics_csv is not None},
+        parameters={"primary": primary, "n_resamples": n_resamples, "metrics": bool(metrics_csv)},
         seed=seed, data_dir=None, features=None, metrics=found.numbers, seconds=time.perf_counter() - started,
     )  # fmt: skip
     record |= {"simulated": found.simulated, "plan": plans.identity(content), "rules": content["rules"]}
@@ -111,20 +113,22 @@ def analysed(
     n_resamples: int = 400,
     seed: int = 0,
 ) -> Findings:
-    r"""Tables, figures and numbers of the votes, as far as the plan has trials for them.
+    r"""Tables, figures and numbers of the votes, as far as there are enough: ``missing`` of the latter says what is not
+    there, a sentence each.
 
     Args:
         votes: of `aotlib.study.answers.votes`.
         long: of metrics, one row an image and metric.
+
+    Raises:
+        ValueError: when no vote counts, saying why.
 
     Taught in notebook 09.
     """
     screened = screening.screen(votes, plan)
     counted = screening.kept(votes, screened)
     if counted.empty:
-        raise ValueError(
-            f"none of {len(screened)} sessions is left by the rule of the plan: see why by screening.screen"
-        )
+        raise ValueError(missing.nobody(screened))
     study = _Study(plan, votes, counted, {"n_resamples": n_resamples, "seed": seed}, primary or plan["methods"][0])
     study.keep("raters", screened)
     kinds = set(counted["kind"])
@@ -137,7 +141,8 @@ def analysed(
     study.draw("over_time", pictures.over_time, votes, note="practice trials left aside")
     study.tables = {"user_study": overview(study.tables, study.methods)} | study.tables
     reasons = screened.loc[screened["left_out"] != "", "left_out"]
-    study.numbers |= {"raters": len(screened), "left_out": len(reasons), "votes": len(counted)}
+    counts = {"raters": len(screened), "left_out": len(reasons), "votes": len(counted)}
+    study.numbers |= counts | {"missing": study.missing}
     if study.simulated:
         marked = {name: table.assign(raters=LABEL) for name, table in study.tables.items()}
         return Findings(marked, study.figures, study.numbers, True)
@@ -153,8 +158,9 @@ class _Study:
         self.tables: dict[str, pd.DataFrame] = {}
         self.figures: dict[str, Figure] = {}
         self.numbers: dict = {}
-        people = counted["rater"].nunique()
-        self.note = f"{people} raters, {counted['image'].nunique()} images, 95 % intervals over both"
+        self.missing: list[str] = []
+        self.note, lacking = missing.note(counted["rater"].nunique(), counted["image"].nunique())
+        self.missing += lacking
 
     def keep(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
         self.tables[name] = table
@@ -164,17 +170,29 @@ class _Study:
         self.figures[name] = function(*given, simulated=self.simulated, **{"note": self.note} | more)
 
     def pairs(self) -> None:
-        scale = abilities.estimate(self.counted, self.methods, **self.drawn)
         preferred = self.keep("preferences", rates.preferences(self.counted, self.methods, **self.drawn))
-        self.keep("abilities", scale.methods)
-        self.keep("differences", scale.differences)
+        self.numbers["left"] = _finite(self._left())
         self.draw("preferences", pictures.preference_bars, preferred, self.primary)
-        self.draw("matrix", pictures.matrix, preferred, list(scale.methods["method"]))
-        self.draw("abilities", pictures.scale, scale.methods)
-        pairs = pairs_of(self.counted[self.counted["kind"] == "pair"], self.methods)
-        effect = preferred["design_effect"].fillna(1.0).mean()
-        fit = goodness.goodness(pairs, design_effect=effect, seed=self.drawn["seed"])
-        self.numbers |= {"side": _finite(scale.side), "goodness": fit._asdict(), "left": self._left()}
+        scale = self.scale("pair", "")
+        order = self.methods if scale is None else list(scale.methods["method"])
+        self.draw("matrix", pictures.matrix, preferred, order)
+        if scale is not None:
+            pairs = pairs_of(self.counted[self.counted["kind"] == "pair"], self.methods)
+            effect = preferred["design_effect"].fillna(1.0).mean()
+            fit = goodness.goodness(pairs, design_effect=effect, seed=self.drawn["seed"])
+            self.numbers |= {"side": _finite(scale.side), "goodness": fit._asdict()}
+
+    def scale(self, kind: str, prefix: str) -> abilities.Scale | None:
+        """Tables and figure of the abilities; None where votes do not connect the methods."""
+        try:
+            found = abilities.estimate(self.counted, self.methods, kind=kind, **self.drawn)
+        except NoScale as error:
+            self.missing.append(f"{prefix}abilities: {error}")
+            return None
+        self.keep(f"{prefix}abilities", found.methods)
+        self.keep(f"{prefix}differences", found.differences)
+        self.draw(f"{prefix}abilities", pictures.scale, found.methods, kind=kind)
+        return found
 
     def _left(self) -> dict:
         """How often the left was chosen, ties left aside, and the exact test of one half."""
@@ -183,10 +201,7 @@ class _Study:
         return {"left": left, "of": n, "p": rates.exact_p(left, n)}
 
     def rankings(self) -> None:
-        scale = abilities.estimate(self.counted, self.methods, kind="rank", **self.drawn)
-        self.keep("rank_abilities", scale.methods)
-        self.keep("rank_differences", scale.differences)
-        self.draw("rank_abilities", pictures.scale, scale.methods, kind="rank")
+        self.scale("rank", "rank_")
 
     def real(self) -> None:
         self.draw(
@@ -196,21 +211,26 @@ class _Study:
     def agree(self, kinds: set[str]) -> None:
         rows = []
         if "pair" in kinds:
-            rows.append(("pairs: alpha", *agreement.alpha_of_pairs(self.counted, self.methods)))
+            rows.append(("pairs: alpha", *agreement.alpha_of_pairs(self.counted, self.methods), np.nan))
         if "real" in kinds:
-            rows.append(("real or fake: alpha", *agreement.alpha_of_real(self.counted)))
+            rows.append(("real or fake: alpha", *agreement.alpha_of_real(self.counted), np.nan))
         for kind, name in {"pair": "pairs: W of raters' orders", "rank": "rankings: W of raters' orders"}.items():
             found = agreement.concordance(self.counted, self.methods, kind=kind)
-            if kind in kinds and np.isfinite(found.w):
-                rows.append((name, found.w, np.nan, np.nan, found.n))
-        table = self.keep("agreement", pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n"]))
-        if np.isfinite(table["value"]).any():
+            if kind in kinds:
+                rows.append((name, found.w, np.nan, np.nan, found.n, found.p))
+        table = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n", "p"])
+        self.missing += [f"{name}: {missing.agreement(name)}" for name in table.loc[table["value"].isna(), "measure"]]
+        table = self.keep("agreement", table.dropna(subset="value", ignore_index=True))
+        if len(table):
             self.draw("agreement", pictures.agreement, table)
 
     def correlate(self, metrics: pd.DataFrame) -> None:
         table = correlation.with_metrics(self.counted, metrics, self.methods, seed=self.drawn["seed"])
-        self.draw("metrics", pictures.metric_agreement, self.keep("metrics", table))
+        if lost := sorted(set(metrics.columns) - set(table["metric"])):
+            self.missing.append(f"metrics: {', '.join(lost)} infinite or undefined on every image that has votes")
+        if len(self.keep("metrics", table)):
+            self.draw("metrics", pictures.metric_agreement, table)
 
 
 def _finite(numbers: dict) -> dict:
-    return {key: None if not np.isfinite(value) else float(value) for key, value in numbers.items()}
+    return {key: value if np.isfinite(value) else None for key, value in numbers.items()}

@@ -23,6 +23,32 @@ PRIOR = 0.1  # wins that each method of a compared pair has beforehand, which ke
 STEPS, LARGEST, CLOSE = 60, 1.0, 1e-9  # of Newton's method: at most so many, so long, until they are so short
 
 
+class NoScale(ValueError):
+    r"""Votes do not connect all methods: there is no scale for them. `parts` are numbers of those that are connected.
+
+    >>> print(NoScale([[0, 1], [2]], ["ours", "Telea", "grey"]))
+    no votes connect these groups, so that their methods have no common scale: ours, Telea | grey
+
+    Taught in notebook 09.
+    """
+
+    def __init__(self, parts: list[list[int]], methods: Sequence[str] | None = None) -> None:
+        self.parts = parts
+        said = [", ".join(str(number) if methods is None else methods[number] for number in part) for part in parts]
+        told = "no votes connect these groups, so that their methods have no common scale"
+        super().__init__(f"{told}: {' | '.join(said)}")
+
+
+def check_connected(together: np.ndarray) -> None:
+    r"""Raises `NoScale` unless every method is connected with every other one by votes; `together` is (M, M).
+
+    Taught in notebook 09.
+    """
+    count, label = connected_components(together, directed=False)
+    if count > 1:
+        raise NoScale([np.flatnonzero(label == part).tolist() for part in range(count)])
+
+
 class Pairs(NamedTuple):
     r"""Votes between two: places in `methods` of the left and the right one (V,), and `won` (V,): 1 left, 0.5 tie."""
 
@@ -80,16 +106,13 @@ def fit(left: np.ndarray, right: np.ndarray, *, side: bool = True, prior: float 
         prior: wins that each of two compared methods gets beforehand, half of them on either side.
 
     Raises:
-        ValueError: when votes do not connect all methods, so that there is no common scale.
+        NoScale: when votes do not connect all methods.
 
     Taught in notebook 09.
     """
     compared = (left + right).sum(0)
     compared = (compared + compared.T) > 0
-    parts, label = connected_components(compared, directed=False)
-    if parts > 1:
-        told = ", ".join(str(np.flatnonzero(label == part).tolist()) for part in range(parts))
-        raise ValueError(f"no votes connect the methods numbered {told}: there is no common scale for them")
+    check_connected(compared)
     left, n = left + compared * prior / 2, left + right + compared * prior
     b, m = len(left), left.shape[1]
     x = np.zeros((b, m + 1))  # theta, then the side

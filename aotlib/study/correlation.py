@@ -14,8 +14,8 @@ from scipy.sparse import coo_array
 
 from aotlib.metrics import about
 from aotlib.study import bradley_terry
-from aotlib.study.bradley_terry import Pairs
-from aotlib.study.resampling import together, two_way
+from aotlib.study.bradley_terry import NoScale, Pairs
+from aotlib.study.resampling import ends, together, two_way
 
 FURTHEST = 0.999999  # a correlation of 1 has no Fisher transform
 DIGITS = 9  # of a metric: beyond, a difference is rounding
@@ -56,7 +56,8 @@ def with_metrics(
     of two fills of a picture against the difference of their metric, `n` pairs of fills, each counted both ways round.
     `agreement` is the share of votes for the fill that the metric prefers, half of them where it prefers none.
     Intervals draw raters and images anew (`aotlib.study.resampling`); over methods they are wide, and do not say what
-    *other methods* would give. Images for which a metric is infinite or undefined are left out of its rows.
+    *other methods* would give. Images for which a metric is infinite or undefined are left out of its rows; a metric
+    without any other image has none, and one whose images do not connect all methods has no row "methods".
 
     Args:
         metrics: of `metric_table`.
@@ -70,11 +71,20 @@ def with_metrics(
         usable = of_image.index[np.isfinite(of_image).all(axis=1)]
         part = votes[votes["image"].isin(usable)]
         level = of_image.reindex(part["image"]).to_numpy()  # (V, M): of the image of each vote
-        pairs = bradley_terry.pairs_of(part, methods)
-        for name, found in {"methods": _Methods(pairs, level), "fills": _Fills(pairs, level, part["image"])}.items():
+        for name, found in _levels(bradley_terry.pairs_of(part, methods), level, part["image"]).items():
             rows.append({"metric": metric, "level": name} | _row(found, part, n_resamples, seed))
     columns = ["metric", "level", "n", "spearman", "low", "high", "kendall", "agreement", "agreement_low"]
     return pd.DataFrame(rows, columns=[*columns, "agreement_high"])
+
+
+def _levels(pairs: Pairs, level: np.ndarray, images: pd.Series) -> "dict[str, _Methods | _Fills]":
+    """What can be held against a metric that is `level` (V, M) on the image of each vote."""
+    if images.empty:
+        return {}
+    try:
+        return {"methods": _Methods(pairs, level), "fills": _Fills(pairs, level, images)}
+    except NoScale:
+        return {"fills": _Fills(pairs, level, images)}
 
 
 def _row(found: "_Methods | _Fills", votes: pd.DataFrame, n_resamples: int, seed: int) -> dict:
@@ -82,7 +92,7 @@ def _row(found: "_Methods | _Fills", votes: pd.DataFrame, n_resamples: int, seed
     clusters = {"raters": votes["rater"], "images": votes["image"], "n_resamples": n_resamples, "seed": seed}
     row = {"n": found.n, "spearman": value[0], "kendall": found.kendall()}
     if isinstance(found, _Methods):
-        low, high = np.nanquantile(together(found, **clusters)[:, 0], [0.025, 0.975])
+        low, high = ends(together(found, **clusters)[:, 0])
         return row | {"low": low, "high": high}
     low, high = two_way(found, **clusters).interval(value)
     fisher = {"spearman": np.tanh(value[0]), "low": np.tanh(low[0]), "high": np.tanh(high[0])}
@@ -94,6 +104,7 @@ class _Methods:
 
     def __init__(self, pairs: Pairs, level: np.ndarray) -> None:
         self.pairs, self.level, self.n = pairs, level, level.shape[1]
+        self.found = self.both(np.ones((1, len(level))))  # raises NoScale
 
     def both(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         theta = bradley_terry.fit(*bradley_terry.tables(self.pairs, weights)).theta
@@ -104,8 +115,7 @@ class _Methods:
         return np.array([[_correlation(*row, np.ones(self.n))] for row in zip(*ranks, strict=True)])
 
     def kendall(self) -> float:
-        one, other = self.both(np.ones((1, len(self.level))))
-        return float(stats.kendalltau(one[0], other[0].round(DIGITS)).statistic)
+        return _kendall(*(numbers[0].round(DIGITS) for numbers in self.found))
 
 
 class _Fills:
@@ -141,7 +151,12 @@ class _Fills:
 
     def kendall(self) -> float:
         share, _ = self.shares(np.ones((1, len(self.cell))))
-        return float(stats.kendalltau(self.off, share[0]).statistic)
+        return _kendall(self.off, share[0])
+
+
+def _kendall(x: np.ndarray, y: np.ndarray) -> float:
+    """Kendall's tau; nan where one of them is constant."""
+    return np.nan if np.ptp(x) == 0 or np.ptp(y) == 0 else float(stats.kendalltau(x, y).statistic)
 
 
 def _fisher(rho: np.ndarray) -> np.ndarray:

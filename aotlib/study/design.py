@@ -19,17 +19,20 @@ MOST_ITEMS = 5_000  # sets of methods to rank: with more, none would come twice 
 
 @dataclass(frozen=True)
 class Design:
-    r"""How many trials of which kind a session has.
+    r"""How many trials of which kind each rater answers; unless told otherwise, 40 comparisons and nothing else.
 
     Attributes:
-        sessions: one a rater.
-        pair: comparisons of two fills a session, catch and practice trials not counted.
-        real: single pictures a session that are called real or fake.
-        rank: rankings a session.
-        rank_of: pictures in a ranking.
-        catch_share: catch trials as a share of the others; at least one, unless 0.
-        practice: trials of each kind that come first and do not count.
-        seed: of everything that is drawn.
+        sessions: at most so many raters can take part: each gets a session of their own.
+        pair: two fills beside the picture with its hole, so many times a session: which looks more natural? 0 for
+            none. Catch and practice trials come on top.
+        real: a single picture, a photograph about half of the time, so many times a session: real or fake? 0 for
+            none; 10 to 20 give a rate of fooling.
+        rank: `rank_of` fills to put in order, so many times a session; 0 for none.
+        rank_of: fills in a ranking, 3 or more, and not more than there are methods.
+        catch_share: catch trials (the truth beside noise) for each other trial: 0.08 puts 4 on top of 40; at least
+            one, unless 0.
+        practice: trials of each kind in use that come first and do not count.
+        seed: of everything that is drawn: the same seed and pictures give the same plan.
     """
 
     sessions: int = 30

@@ -20,7 +20,8 @@ class Goodness(NamedTuple):
     r"""Deviance, its degrees of freedom, and how often studies that the model made deviate as far.
 
     `p` takes votes as independent; `p_clustered` divides the deviance by the mean design effect of the pairs first
-    (Rao and Scott, JASA 76, 1981), without which votes in clusters look like a poor fit.
+    (Rao and Scott, JASA 76, 1981), without which votes in clusters look like a poor fit. Both are 1 where `dof` is 0:
+    a table with no more numbers than the model has nothing to deviate by.
     """
 
     deviance: float
@@ -46,9 +47,10 @@ def goodness(pairs: Pairs, *, design_effect: float = 1.0, n_resamples: int = 100
     drawn = _drawn(found, (left + right)[0], n_resamples, np.random.default_rng(seed))
     refitted = deviances(*drawn, fit(*drawn))
     m = len(pairs.methods)
-    dof = int(((left + right)[0] > 0).sum()) - m
+    dof = max(int(((left + right)[0] > 0).sum()) - m, 0)
     shares = [(1 + (refitted >= value).sum()) / (1 + n_resamples) for value in (deviance, deviance / design_effect)]
-    return Goodness(float(deviance), dof, float(shares[0]), float(shares[1]))
+    p, p_clustered = shares if dof else (1.0, 1.0)  # of rounding errors alone
+    return Goodness(max(float(deviance), 0.0), dof, float(p), float(p_clustered))
 
 
 def deviances(left: np.ndarray, right: np.ndarray, found: Abilities) -> np.ndarray:

@@ -24,7 +24,9 @@ def overview(found: dict[str, pd.DataFrame], methods: Sequence[str]) -> pd.DataF
     if "preferences" in found:
         both = pd.concat([found["preferences"], mirrored(found["preferences"])])
         sums = both.groupby("method")[["wins", "votes"]].sum()
-        columns["preferred / %"] = {name: f"{100 * row.wins / row.votes:.1f}" for name, row in sums.iterrows()}
+        columns["preferred / %"] = {
+            name: f"{100 * row.wins / row.votes:.1f}" if row.votes else "" for name, row in sums.iterrows()
+        }
     if "fooled" in found:
         columns["called real / %"] = {
             row.method: _percent(row.rate, row.low, row.high) for row in found["fooled"].itertuples()

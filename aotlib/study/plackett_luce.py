@@ -16,9 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from aotlib.study.bradley_terry import CLOSE, LARGEST, PRIOR, STEPS
+from aotlib.study.bradley_terry import CLOSE, LARGEST, PRIOR, STEPS, check_connected
 
 
 class Choices(NamedTuple):
@@ -77,13 +76,12 @@ def fit(choices: Choices, weights: np.ndarray | None = None, *, prior: float = P
         prior: wins that each of two methods gets over the other beforehand, where both stood in a ranking.
 
     Raises:
-        ValueError: when rankings do not connect all methods.
+        NoScale: when rankings do not connect all methods.
 
     Taught in notebook 09.
     """
     together = choices.sets[choices.sets.sum(1) == 2].astype(float)
-    if connected_components(together.T @ together, directed=False)[0] > 1:
-        raise ValueError("no rankings connect all methods: there is no common scale for them")
+    check_connected(together.T @ together)
     shown, won = counts(choices, weights)
     shown = shown + 2 * prior * (choices.sets.sum(1) == 2)
     won = won + prior * together.sum(0)

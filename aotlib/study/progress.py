@@ -28,6 +28,7 @@ KEY, COOKIE = "progress.key", "study_progress"
 COOKIE_S = 12 * 3600
 FREE = "free"
 NAME = "{session:04d}-{rater}.json"
+SAVED = {"Content-Disposition": 'attachment; filename="answers.zip"'}
 
 
 def key_in(folder: Path) -> str:
@@ -46,11 +47,11 @@ def routes(study: "Study") -> APIRouter:
     Taught in notebook 09.
     """
     found = APIRouter()
-    environment = jinja2.Environment(autoescape=True, loader=jinja2.FileSystemLoader(SCREEN))
-    template = environment.get_template("progress.html.jinja")
+    templates = jinja2.Environment(autoescape=True, loader=jinja2.FileSystemLoader(SCREEN))
 
     def page(status: int = 200, **given) -> HTMLResponse:
-        return HTMLResponse(template.render(title=study.plan["title"], **given), status)
+        html = templates.get_template("progress.html.jinja").render(title=study.plan["title"], **given)
+        return HTMLResponse(html, status)
 
     @found.get("/progress")
     def show(request: Request) -> HTMLResponse:
@@ -67,8 +68,7 @@ def routes(study: "Study") -> APIRouter:
     def download(request: Request) -> Response:
         if not _opened(study, request):
             raise Refused(401, "open the progress page with the key first")
-        name = {"Content-Disposition": 'attachment; filename="answers.zip"'}
-        return Response(zipped(study.store.export()), media_type="application/zip", headers=name)
+        return Response(zipped(study.store.export()), media_type="application/zip", headers=SAVED)
 
     return found
 

@@ -92,6 +92,21 @@ def together(
     return statistic(weights[weights.any(1)])
 
 
+def ends(drawn: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    r"""The quantiles between which the middle `confidence` of the numbers (B,) lies that exist; nan where none does.
+
+    >>> ends(np.arange(5.0), 0.5), ends(np.array([np.nan]))
+    ((1.0, 3.0), (nan, nan))
+
+    Taught in notebook 09.
+    """
+    finite = drawn[np.isfinite(drawn)]
+    if not len(finite):
+        return np.nan, np.nan
+    low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
 def _drawn(code: np.ndarray, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
     """How often each vote counts (B, V) when its clusters are drawn with replacement."""
     n = code.max() + 1

@@ -34,20 +34,21 @@ class Picture(NamedTuple):
     size: tuple[int, int]
 
 
-def pair_up(folders: Mapping[str, str | Path], truth: str | Path) -> dict[str, dict[str, Path]]:
+def pair_up(folders: Mapping[str, str | Path], truth: str | Path, only: str = "") -> dict[str, dict[str, Path]]:
     r"""The files of every folder by image: relative path without suffix, sorted; every folder has the same images.
 
     Args:
         folders: by name; "truth" is added as `truth`.
+        only: a subfolder of all of them, the only one that is looked at.
 
     Raises:
         ValueError: that names, folder by folder, what is missing, what is too many and what comes twice.
 
     Taught in notebook 09.
     """
-    found, faults = {TRUTH: _by_image(truth)}, []
+    found, faults = {TRUTH: _by_image(truth, only)}, []
     for name, folder in folders.items():
-        found[name] = _by_image(folder)
+        found[name] = _by_image(folder, only)
         missing, surplus = (
             sorted(a.keys() - b.keys()) for a, b in ((found[TRUTH], found[name]), (found[name], found[TRUTH]))
         )
@@ -58,11 +59,11 @@ def pair_up(folders: Mapping[str, str | Path], truth: str | Path) -> dict[str, d
     return {image: {name: files[image] for name, files in found.items()} for image in sorted(found[TRUTH])}
 
 
-def _by_image(folder: str | Path) -> dict[str, Path]:
+def _by_image(folder: str | Path, only: str) -> dict[str, Path]:
     from aotlib.images import find_images
 
     found: dict[str, Path] = {}
-    for path in find_images(folder):
+    for path in find_images(Path(folder, only)):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise ValueError(f"{folder} has both {found[name].name} and {path.name}: which is {name}? Remove one")
@@ -88,7 +89,7 @@ def write_pictures(
         hole: the colour of the hole in masks.
 
     Raises:
-        ValueError: when the pictures of an image differ in size, naming them.
+        ValueError: when the pictures of an image differ in size, naming them, or two images are the same photograph.
 
     Taught in notebook 09.
     """
@@ -103,11 +104,21 @@ def write_pictures(
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 size = picture.shape[1::-1]
                 found[path.stem] = Picture(role, image, method, f"{FOLDER}/{path.name}", digest, size)
+        _check_different(found)
         shutil.rmtree(out_dir / FOLDER, ignore_errors=True)  # of a plan that was never finished
         os.replace(unfinished, out_dir / FOLDER)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return found
+
+
+def _check_different(pictures: Mapping[str, Picture]) -> None:
+    """Raters know a photograph again, and their votes on it are alike: each is to be there with one hole."""
+    images: dict[str, str] = {}
+    for one in pictures.values():
+        if one.role == TRUTH and (other := images.setdefault(one.sha256, one.image)) != one.image:
+            told = f"{other} and {one.image} are the same photograph, and votes on it would count as votes on two"
+            raise ValueError(f"{told}. Take one of its holes: of `aotlib cases` one bucket, by --only 30-40")
 
 
 def _pictures(image: str, paths: Mapping[str, Path], hole: str, rng: np.random.Generator) -> dict:
