@@ -101,7 +101,8 @@ design = Design(sessions=sessions, pair=pair, real=real, rank=rank, seed=seed)
 if not answers_dir:
     plan_dir = f"{out_dir}/plan"
     shutil.rmtree(plan_dir, ignore_errors=True)
-    plans.make({name: place / name for name in fills}, place / "truth", plan_dir, masks=place / "masks", design=design)
+    shown_to = {"masks": place / "masks", "design": design, "secret": "of this notebook"}  # yours is random
+    plans.make({name: place / name for name in fills}, place / "truth", plan_dir, **shown_to)
 plan = plans.read(plan_dir, check_files=True)
 trials = pd.DataFrame([trial for session in plan["sessions"] for trial in session["trials"] if not trial["practice"]])
 compared = trials[(trials.kind == "pair") & ~trials.catch]
