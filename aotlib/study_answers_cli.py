@@ -133,7 +133,7 @@ def analyse(
 def gathered(study: Path, place: Path | None = None) -> list[dict]:
     r"""The answers at `place`, or those that a study's folder holds: in the server's database, and as files."""
     from aotlib.study.answers import read_folder
-    from aotlib.study.store import NAME, export
+    from aotlib.study.database import NAME, export
 
     if place is not None:
         return export(place) if place.is_file() else read_folder(place)

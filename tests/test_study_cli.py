@@ -1,11 +1,13 @@
 """The commands of a user study: from folders to a plan, a page, a server, and what each says of mistakes."""
 
+import itertools
 import json
 import re
 import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
@@ -13,7 +15,8 @@ import pytest
 from aotlib import cli
 from aotlib.study import answers
 from aotlib.study import plan as plans
-from aotlib.study.store import NAME, Store
+from aotlib.study.database import NAME
+from aotlib.study.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +124,8 @@ def test_three_commands_from_folders_to_the_figure(folders, run, tmp_path):
     pictures = ("--truth", folders / "truth", "--masks", folders / "masks", "--out", study)
     run("plan", *(folders / name for name in methods), *pictures, "--sessions", 6, "--pair", 12, "--practice", 1)
     plan = plans.read(study)
-    store = Store(study / NAME, plan)
+    minutes = itertools.count()
+    store = Store(study / NAME, plan, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=next(minutes)))
     for _ in range(5):
         token, _, session = store.begin()
         for trial in plan["sessions"][session]["trials"]:

@@ -87,9 +87,9 @@ def _answers(given: str | Path | Sequence[dict]) -> Sequence[dict]:
     if not isinstance(given, str | Path):
         return given
     if Path(given).is_file():
-        from aotlib.study import store  # here: the database is the server's
+        from aotlib.study import database  # here: it is the server's
 
-        return store.export(Path(given))
+        return database.export(given)
     return answers.read_folder(given)
 
 

@@ -8,7 +8,7 @@ import time
 
 import httpx2
 
-from aotlib.study.store import NAME, export
+from aotlib.study.database import NAME, export
 
 
 class Server:
