@@ -191,6 +191,9 @@ def test_always_the_same_answer_leaves_a_rater_out():
     found = screening.screen(answers.votes(study, given), study)
     assert found["failed"].tolist()[1:] == [0, 0]
     assert found["left_out"].tolist()[1:] == ["always fake (real)", ""]
+    credulous = copy.deepcopy(given[0])
+    credulous["answers"] = [answer | {"choice": "real"} for answer in credulous["answers"]]
+    assert "always" not in screening.screen(answers.votes(study, [credulous]), study)["left_out"].item()
     lenient = study | {"rules": study["rules"] | {"constant_from": 100}}
     assert screening.screen(answers.votes(study, given), lenient)["left_out"].iloc[1] == ""
 

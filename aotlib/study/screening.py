@@ -27,7 +27,8 @@ def screen(votes: pd.DataFrame, plan: dict) -> pd.DataFrame:
     Columns `rater, session, trials, answers, catches, failed, median_s, left_out`; practice is not counted. A session
     is left out when more than the allowed share of its catch trials was answered wrongly, when fewer than the wanted
     share of its trials was answered, when half of its answers came faster than the limit, or when all answers of a
-    kind are the same, such as "filled in" for photographs, too, and there are `constant_from` of them or more.
+    kind are the same, such as "filled in" for photographs, too, and there are `constant_from` of them or more; always
+    "real" may be meant.
 
     Taught in notebook 09.
     """
@@ -56,12 +57,17 @@ def _reasons(found: dict, rules: dict) -> list[str]:
 
 
 def _constant(part: pd.DataFrame, fewest: float) -> list[str]:
-    """The kinds of which all answers, catch trials included, are the same."""
-    chosen = {kind: answers["choice"] for kind, answers in part.groupby("kind")}
-    same = {
-        kind: choices.iloc[0] for kind, choices in chosen.items() if len(choices) >= fewest and len(set(choices)) < 2
-    }
-    return [f"always {choice} ({kind})" for kind, choice in same.items()]
+    """The kinds of which all answers, catch trials included, are the same.
+
+    To call everything real is not among them: good fills and ten pictures make an honest rater do so, and to leave
+    those out would make methods look worse; who does so without a look fails catch trials.
+    """
+    found = []
+    for kind, answers in part.groupby("kind"):
+        first = answers["choice"].iloc[0]
+        if len(answers) >= fewest and len(set(answers["choice"])) == 1 and first != "real":
+            found.append(f"always {first} ({kind})")
+    return found
 
 
 def sessions(votes: pd.DataFrame, plan: dict) -> dict[str, list[int]]:
