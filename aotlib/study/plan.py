@@ -127,15 +127,7 @@ def assemble(
         "methods": list(methods),
         "images": sorted({one.image for one in pictures.values()}),
         "files": {name: one._replace(size=list(one.size))._asdict() for name, one in pictures.items()},
-        "sessions": [
-            {
-                "session": number,
-                "trials": [
-                    _written(trial, keys.name(secret, "trial", number, at), place) for at, trial in enumerate(trials)
-                ],
-            }
-            for number, trials in enumerate(sessions)
-        ],
+        "sessions": [_session(number, trials, secret, place) for number, trials in enumerate(sessions)],
     }
 
 
@@ -144,6 +136,11 @@ def _known(given: Mapping | None, known: Mapping, what: str) -> dict:
         if name not in known:
             raise ValueError(f"no {what} is called {name!r}; {nearest(name, known)}")
     return dict(given or {})
+
+
+def _session(number: int, trials: Sequence[dict], secret: str, place: Mapping[tuple[str, str], str]) -> dict:
+    names = [keys.name(secret, "trial", number, at) for at in range(len(trials))]
+    return {"session": number, "trials": [_written(*one, place) for one in zip(trials, names, strict=True)]}
 
 
 def _written(trial: dict, name: str, place: Mapping[tuple[str, str], str]) -> dict:
