@@ -23,6 +23,7 @@ CODE = [path.relative_to(HERE / "aotlib").with_suffix("").as_posix() for path in
 CODE = sorted(f"aotlib/{name}.py" for name in CODE if name not in FRAME)
 TIMED = [name for name, job in JOBS.items() if "bench_dir" in job.parameters]  # nothing else is to compute meanwhile
 ALONE = [name for name in JOBS if name in TIMED or any(JOBS[other].trains for other in JOBS[name].after)]
+SUPPLIED = ("bench_dir", "weights_dir", "compared_dir", "larger_dir", "serving_dir", "coverage_dir")
 RUNS = {JOBS[name].out_dir.name: name for name in reversed(JOBS) if JOBS[name].trains}  # by folder
 GRID = {run: name for run, name in RUNS.items() if JOBS[name].may_fail}
 
@@ -47,8 +48,10 @@ def supplied(name):
     """Files that come with the suite, where a notebook shows them: with others it is out of date."""
     parameters = JOBS[name].parameters
     paths = [JOBS[name].notebook.parent / parameters[key] for key in ("demo", "reference", "grid") if parameters.get(key)]
-    folders = [Path(parameters[key]) for key in ("bench_dir", "weights_dir", "compared_dir", "larger_dir", "serving_dir") if parameters.get(key)]
+    folders = [Path(parameters[key]) for key in SUPPLIED if parameters.get(key)]
     paths += [path for folder in folders for path in sorted(folder.glob("*.*")) if path.suffix not in (".md", ".png")]
+    paths += [Path(parameters["plan_dir"], "plan.json")] if parameters.get("plan_dir") else []
+    paths += sorted(Path(parameters["answers_dir"]).rglob("*.json")) if parameters.get("answers_dir") else []
     return [os.path.relpath(path.resolve(), HERE) for path in paths]
 
 

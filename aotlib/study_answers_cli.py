@@ -19,19 +19,21 @@ def power(
     images: int = 30,
     trials: int = 40,
     preference: Annotated[tuple[float, ...], tyro.conf.UseAppendAction] = (),
+    half_width: Annotated[tuple[float, ...], tyro.conf.UseAppendAction] = (),
     power: float = 0.8,
     alpha: float = 0.05,
     rater_icc: float = 0.05,
     image_icc: float = 0.1,
     lost: float = 0.1,
 ) -> None:
-    """Say how many raters a study takes to find a preference of a given size, before anyone is asked.
+    """Say how many raters it takes to find a preference, or to know it to a wanted precision, before anyone is asked.
 
     Args:
         methods: so many are compared, each with each.
         images: photographs in the study.
         trials: comparisons that a rater makes.
         preference: share of votes for the better of two fills, such as 0.6; again for one more.
+        half_width: what the 95 % interval of a preference is to reach to either side, such as 0.05; again for one more.
         power: how likely such a preference is to be found.
         alpha: how likely one is to be found where there is none.
         rater_icc: how alike the votes of one rater on two methods are, from 0 to 1.
@@ -41,11 +43,15 @@ def power(
     from aotlib import tables
     from aotlib.study import power as powers
 
-    said = {"power": power, "alpha": alpha, "rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
+    size = {"n_methods": methods, "n_images": images, "trials": trials}
+    said = size | {"rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
     chosen = {"preferences": preference} if preference else {}
-    found = powers.table(**chosen, n_methods=methods, n_images=images, trials=trials, **said)
+    found = powers.table(**chosen, power=power, alpha=alpha, **said)
     print(f"{methods} methods, {images} images, {trials} comparisons a rater; power {power}, alpha {alpha}\n")
     print(tables.markdown(tables.blank(found.round(3))))
+    if half_width:
+        print("\nfor 95 % intervals of a wanted half-width:\n")
+        print(tables.markdown(tables.blank(powers.precision_table(half_width, **said).round(3))))
     print(
         "\nvotes: for each pair of methods; raters: for all pairs. Likenesses (icc) are guesses: a pilot study tells."
     )
@@ -103,7 +109,7 @@ def analyse(
     study: Study,
     answers: Path | None = None,
     out: Path | None = None,
-    metrics: Path | None = None,
+    metrics: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = (),
     primary: str = "",
     resamples: int = 400,
     seed: int = 0,
@@ -115,7 +121,8 @@ def analyse(
         answers: a folder of files of answers, or a server's database; STUDY/answers.sqlite and STUDY/answers, as far
             as they are there, when not given.
         out: the folder for tables and figures; STUDY/analysis when not given.
-        metrics: what `aotlib evaluate --images` wrote of these methods, to be held against what people see.
+        metrics: a file that `aotlib evaluate --images` wrote of a method, to be held against what people see; again
+            for each other method.
         primary: the method whose preferences are drawn; the first of the plan when not given.
         resamples: how often raters and images are drawn anew for the intervals.
         seed: of these draws.

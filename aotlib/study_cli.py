@@ -56,8 +56,8 @@ def plan(
 
     said = {} if consent is None else {"consent": consent.read_text(encoding="utf-8").strip()}
     said |= {"title": title, "minimum_s": minimum_s, "ties": ties}
-    shown = {"masks": masks and masks / only, "inputs": inputs and inputs / only, "hole": hole}
-    made = plans.read(plans.make(named(methods, only), truth / only, out, design=design, **shown, **said))
+    shown = {"masks": masks, "inputs": inputs, "hole": hole, "only": only}
+    made = plans.read(plans.make(named(methods, only), truth, out, design=design, **shown, **said))
     tasks = len(made["sessions"][0]["trials"])
     counts = f"{len(methods)} methods, {len(made['images'])} images, {design.sessions} sessions of {tasks} tasks"
     if design.catch_warning:
@@ -68,7 +68,7 @@ def plan(
 
 
 def named(words: Sequence[str], only: str = "") -> dict[str, Path]:
-    r"""Folders of results by method; of each the subfolder `only`.
+    r"""Folders of results by method, each of which has the subfolder `only`.
 
     >>> list(named(("aotlib", "ours=aotlib")))
     ['aotlib', 'ours']
@@ -80,7 +80,7 @@ def named(words: Sequence[str], only: str = "") -> dict[str, Path]:
             raise ValueError(f"two methods are called {name!r}: name them, such as {name}-2={folder}")
         if not (name and Path(folder, only).is_dir()):
             raise ValueError(f"{Path(folder, only)} is no folder; give folders of results, or NAME=FOLDER")
-        found[name] = Path(folder, only)
+        found[name] = Path(folder)
     if not found:
         raise ValueError("give the folders of results, one a method")
     return found

@@ -88,6 +88,33 @@ def test_the_graph_runs_goes_on_after_kill_and_repeats_nothing(toy):
     assert to_run(toy) == {"01_data", "training", "06_evaluation", "report"}
 
 
+def test_a_study_with_other_answers_is_out_of_date(toy, make_notebook):
+    """Of the study itself: its plan, its answers at any depth, and the longer run that its notebook shows."""
+    where = 'out_dir = "../results/smoke/09_user_study"\nplan_dir = ""\nanswers_dir = ""\ncoverage_dir = ""'
+    make_notebook(toy / "notebooks" / "09_user_study.ipynb", where, "from aotlib import runs\nruns.finish(out_dir, {})")
+    given = "plan_dir: ../study, answers_dir: ../study/answers, coverage_dir: ../coverage"
+    profile = toy / "profiles" / "toy.yaml"
+    profile.write_text("09_user_study: {}\n")
+    names = ("study/plan.json", "study/answers/a/1.json", "coverage/coverage.csv")
+    for path in (toy / name for name in (*names, "study/answers.sqlite", "coverage/coverage.md")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("before")
+    call("reproduce", "--profile", "toy", cwd=toy)
+    profile.write_text(f"09_user_study: {{{given}}}\n")
+    again = {"09_user_study", "report"}
+    assert to_run(toy) == again  # an answer where there was none
+    call("reproduce", "--profile", "toy", cwd=toy)
+    (toy / "study" / "answers.sqlite").write_text("after")  # not read by the notebook
+    (toy / "coverage" / "coverage.md").write_text("after")
+    assert to_run(toy) == set()
+    for name in names:
+        (toy / name).write_text("after")
+        assert to_run(toy) == again, name
+        (toy / name).write_text("before")
+    (toy / "study" / "answers" / "2.json").write_text("one more")
+    assert to_run(toy) == again
+
+
 def to_run(toy):
     text = call("reproduce", "--profile", "toy", "--dry-run", cwd=toy)
     return set(re.findall(r"^(?:local)?rule (\w+):", text, re.M)) - {"all"}

@@ -50,7 +50,9 @@ def study(plan, given, tmp_path):
     simulate.write(given, tmp_path / "answers")
     rng = np.random.default_rng(0)
     rows = [(name, f"{image}.png", "psnr", rng.normal(30)) for name in METHODS for image in plan["images"]]
-    pd.DataFrame(rows, columns=["method", "image", "metric", "value"]).to_csv(tmp_path / "metrics.csv", index=False)
+    table = pd.DataFrame(rows, columns=["method", "image", "metric", "value"])
+    for name, part in {"a": table.iloc[:9], "b": table.iloc[9:]}.items():  # as one file a method
+        part.to_csv(tmp_path / f"metrics-{name}.csv", index=False)
     return tmp_path
 
 
@@ -73,7 +75,14 @@ def small_figures(monkeypatch):
 
 def analyse(study, given=None, **more):
     place = study / "answers" if given is None else given
-    return analysis.analyse(study / "study", place, study / "out", study / "metrics.csv", n_resamples=40, **more)
+    return analysis.analyse(
+        study / "study",
+        place,
+        study / "out",
+        [study / "metrics-a.csv", study / "metrics-b.csv"],
+        n_resamples=40,
+        **more,
+    )
 
 
 def made(study):
@@ -163,7 +172,7 @@ def test_a_handful_of_answers_warns_of_nothing(plan, given, recwarn):
 def test_nobody_left_and_no_answers_are_said(plan, given):
     strict = plan | {"rules": plan["rules"] | {"fastest_median_s": 1000.0}}
     votes = answers.votes(plan, given)
-    with pytest.raises(ValueError, match="none of 8 sessions is left"):
+    with pytest.raises(ValueError, match="(?s)leaves out every session.*session 7: failed 3 of 3 catch"):
         analysis.analysed(strict, votes)
 
 
@@ -172,3 +181,13 @@ def test_a_method_without_votes_has_no_bars(plan, given):
     table = rates.preferences(votes[~votes["catch"] & ~votes["practice"]], METHODS, n_resamples=20)
     with pytest.raises(ValueError, match="no votes for or against 'E'"):
         pictures.preference_bars(table, "E", simulated=False)
+
+
+@pytest.mark.parametrize("seconds, unit", [(90, "minutes"), (3 * 3600, "hours"), (5 * 86400, "days")])
+def test_time_has_a_unit_that_can_be_read(plan, given, seconds, unit):
+    votes = answers.votes(plan, given)
+    step = pd.to_timedelta(np.linspace(0, seconds, len(votes)), unit="s")
+    fig = pictures.over_time(votes.assign(at=votes["at"].min() + step, practice=False), simulated=True)
+    left = fig.axes[0]
+    plt.close(fig)
+    assert left.get_xlabel().startswith(unit) and 1 <= left.lines[0].get_xdata().max() <= 90

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,6 +81,20 @@ def test_consent_is_read_from_a_file(folders, run, tmp_path):
     assert plans.read(tmp_path / "study")["consent"] == "First paragraph.\n\nSecond."
 
 
+def test_a_bucket_of_every_folder_can_be_taken(folders, run, tmp_path):
+    """As `aotlib cases` makes them: a subfolder a share of hole, with the same photographs in all."""
+    for name in ("alphafill", "betafill", "truth", "masks"):
+        for bucket in ("10-20", "30-40"):
+            shutil.copytree(folders / name, tmp_path / name / bucket)
+    rest = ("--truth", tmp_path / "truth", "--masks", tmp_path / "masks", "--out", tmp_path / "study", "--pair", 2)
+    fills = (tmp_path / "alphafill", tmp_path / "betafill")
+    assert "--only 30-40" in run("plan", *fills, *rest, code=1)
+    assert "30-4 is no folder" in run("plan", *fills, *rest, "--only", "30-4", code=1)
+    assert "4 images" in run("plan", *fills, *rest, "--only", "30-40")
+    plan = plans.read(tmp_path / "study")
+    assert plan["methods"] == ["alphafill", "betafill"] and plan["images"][0] == "30-40/photograph-0"
+
+
 def test_pages_for_all_and_for_each(planned, run):
     said = run("page", planned)
     assert "page.html?session=0" in said and (planned / "page.html").is_file()
@@ -110,6 +125,10 @@ def test_power_says_how_many_raters(run):
     )
     row = [cell.strip() for cell in said.splitlines()[4].split("|")]
     assert float(row[1]) == 0.6 and row[2] == "210"  # the exact binomial test, notebook 09
+    assert "half-width" not in said
+    said = run("power", "--methods", 2, "--images", 800, "--trials", 40, "--half-width", 0.05, "--half-width", 0.01)
+    rows = re.sub(" +", " ", said.split("half-width")[1]).splitlines()[4:6]
+    assert rows[0].startswith("| 0.05000 | 381 |") and "more than" in rows[1]
 
 
 def test_simulated_answers_say_that_they_are(planned, run):

@@ -268,6 +268,16 @@ def test_misfits_are_named_and_nothing_is_left(folders):
     assert not any((folders / "study").glob("*"))
 
 
+def test_a_photograph_with_two_holes_is_refused(folders):
+    """Votes on it would count as votes on two images, and its intervals would be too short."""
+    for name in ("truth", "masks", *METHODS[:2]):
+        (folders / name / "b").mkdir()
+        (folders / name / "b" / "0.png").write_bytes((folders / name / "a" / "0.png").read_bytes())
+    with pytest.raises(ValueError, match="a/0 and b/0 are the same photograph.* --only"):
+        made(folders)
+    assert not any((folders / "study").glob("*"))
+
+
 def test_a_plan_is_not_made_twice_in_a_folder(folders):
     made(folders)
     with pytest.raises(FileExistsError, match="answers may belong"):

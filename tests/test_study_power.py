@@ -79,6 +79,16 @@ def test_the_design_effect_is_the_formulas():
     assert found.raters == math.ceil(found.votes * 6 / 12 / 0.8)
 
 
+def test_a_study_of_the_wanted_precision_has_it():
+    """Of votes in clusters that are worth so many independent ones Wilson's interval has the half-width."""
+    size = {"n_methods": 3, "n_images": 200, "trials": 30}
+    for row in power.precision_table((0.06, 0.1), **size).itertuples():
+        low, high = power.wilson(row.votes / row.design_effect / 2, row.votes / row.design_effect)
+        assert (high - low) / 2 == pytest.approx(row.half_width, rel=0.01)
+        assert row.raters >= row.votes * 3 / 30
+    assert power.precision_table((0.02,), **size)["note"].item() == "more than 240 images"
+
+
 def test_too_few_images_are_named():
     with pytest.raises(ValueError, match="take more than 82 images"):
         power.extent(820, n_methods=4, n_images=60, trials=40, image_icc=0.1)

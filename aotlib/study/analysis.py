@@ -37,7 +37,7 @@ def analyse(
     plan: str | Path,
     given: str | Path | Sequence[dict],
     out_dir: str | Path,
-    metrics_csv: str | Path | None = None,
+    metrics_csv: Sequence[str | Path] = (),
     *,
     primary: str = "",
     n_resamples: int = 400,
@@ -51,7 +51,7 @@ def analyse(
     Args:
         plan: plan.json or its folder.
         given: a folder of files of answers, the server's database of them, or the answers themselves.
-        metrics_csv: what ``aotlib evaluate --images`` wrote of the methods, to be held against the votes.
+        metrics_csv: files that ``aotlib evaluate --images`` wrote of the methods, to be held against the votes.
         primary: the method whose preferences are drawn; the plan's first, when not given.
 
     Raises:
@@ -62,7 +62,7 @@ def analyse(
     started, out_dir = time.perf_counter(), Path(out_dir)
     content = plans.read(plan)
     votes = answers.votes(content, _answers(given))
-    long = pd.read_csv(metrics_csv) if metrics_csv else None
+    long = pd.concat([pd.read_csv(path) for path in metrics_csv]) if metrics_csv else None
     figures.style()
     found = analysed(content, votes, long, primary=primary, n_resamples=n_resamples, seed=seed)
     _clear(out_dir)
@@ -74,7 +74,7 @@ def analyse(
         files.append(figures.save(fig, out_dir / "figures", named(name, found.simulated)))
         plt.close(fig)
     record = records.record(
-        parameters={"primary": primary, "n_resamples": n_resamples, "metrics": metrics_csv is not None},
+        parameters={"primary": primary, "n_resamples": n_resamples, "metrics": bool(metrics_csv)},
         seed=seed, data_dir=None, features=None, metrics=found.numbers, seconds=time.perf_counter() - started,
     )  # fmt: skip
     record |= {"simulated": found.simulated, "plan": plans.identity(content), "rules": content["rules"]}
@@ -210,14 +210,14 @@ class _Study:
     def agree(self, kinds: set[str]) -> None:
         rows = []
         if "pair" in kinds:
-            rows.append(("pairs: alpha", *agreement.alpha_of_pairs(self.counted, self.methods)))
+            rows.append(("pairs: alpha", *agreement.alpha_of_pairs(self.counted, self.methods), np.nan))
         if "real" in kinds:
-            rows.append(("real or fake: alpha", *agreement.alpha_of_real(self.counted)))
+            rows.append(("real or fake: alpha", *agreement.alpha_of_real(self.counted), np.nan))
         for kind, name in {"pair": "pairs: W of raters' orders", "rank": "rankings: W of raters' orders"}.items():
             found = agreement.concordance(self.counted, self.methods, kind=kind)
             if kind in kinds:
-                rows.append((name, found.w, np.nan, np.nan, found.n))
-        table = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n"])
+                rows.append((name, found.w, np.nan, np.nan, found.n, found.p))
+        table = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n", "p"])
         self.missing += [f"{name}: {missing.agreement(name)}" for name in table.loc[table["value"].isna(), "measure"]]
         table = self.keep("agreement", table.dropna(subset="value", ignore_index=True))
         if len(table):

@@ -49,4 +49,4 @@ def agreement(measure: str) -> str:
     """
     if "alpha" in measure:
         return "it takes fills that two raters judged, and judgements that are not all the same"
-    return "it takes three methods, and two raters who judged all of them and not always the same"
+    return "it takes three methods, and two raters who judged all of them and found not all equal"

@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from aotlib import figures
 from aotlib.figures import COLUMN, PAGE, PALETTE
@@ -22,6 +22,7 @@ from aotlib.study.rates import mirrored
 SIMULATED = "simulated answers: no user study"
 ROW = 0.24  # inches of a row of names
 SIGNIFICANT = 0.05
+UNITS = {"days": 86400, "hours": 3600, "minutes": 60}  # seconds: the first that passed twice is on the axis of time
 
 
 def _finished(fig: Figure, simulated: bool, note: str = "") -> Figure:
@@ -36,7 +37,7 @@ def _rows(ax: Axes, names: Sequence[str], table: pd.DataFrame, value: str, low: 
     """Points with their intervals, a row a name, the first on top."""
     places = np.arange(len(names))[::-1]
     ax.hlines(places, table[low], table[high], color="0.5")
-    ax.plot(table[value], places, "o", color="black", markersize=4)
+    ax.plot(table[value], places, "o", color="black", markersize=4, clip_on=False)  # whole at 0 and 100 %
     ax.set_yticks(places, names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.grid(axis="y", linewidth=0.3)
@@ -56,7 +57,7 @@ def preference_bars(preferences: pd.DataFrame, of: str, *, simulated: bool, note
     rows = both[both["method"] == of].sort_values("rate", ascending=False)
     if rows.empty:
         raise ValueError(f"no votes for or against {of!r}; there are {', '.join(sorted(set(both['method'])))}")
-    fig, ax = plt.subplots(figsize=(COLUMN, 0.9 + 1.3 * ROW * len(rows)))
+    fig, ax = plt.subplots(figsize=(COLUMN, 1.15 + 1.3 * ROW * len(rows)))
     places = np.arange(len(rows))[::-1]
     colours = [PALETTE["blue"] if p <= SIGNIFICANT else "0.75" for p in rows["p_holm"]]
     ax.barh(places, rows["rate"], color=colours, height=0.7)
@@ -155,13 +156,15 @@ def over_time(votes: pd.DataFrame, *, simulated: bool, note: str = "") -> Figure
     """
     votes = votes[~votes["practice"]]
     fig, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 2.4))
-    hours = (votes["at"].sort_values() - votes["at"].min()).dt.total_seconds() / 3600
-    left.step(hours, np.arange(1, len(hours) + 1), where="post", color=PALETTE["blue"])
-    left.set(xlabel="hours since the first answer", ylabel="answers")
+    passed = (votes["at"].sort_values() - votes["at"].min()).dt.total_seconds()
+    unit, length = next(((name, s) for name, s in UNITS.items() if passed.max() >= 2 * s), ("minutes", 60))
+    left.step(passed / length, np.arange(1, len(passed) + 1), where="post", color=PALETTE["blue"])
+    left.set(xlabel=f"{unit} since the first answer", ylabel="answers")
     spread = votes.groupby("number")["seconds"].quantile([0.25, 0.5, 0.75]).unstack()
     right.fill_between(spread.index + 1, spread[0.25], spread[0.75], color=PALETTE["blue"], alpha=0.2, linewidth=0)
     right.plot(spread.index + 1, spread[0.5], color=PALETTE["blue"])
     right.set(xlabel="place in the session", ylabel="time to a choice / s", ylim=(0, None))
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     for ax in (left, right):
         sns.despine(ax=ax)
     return _finished(fig, simulated, note)
@@ -181,7 +184,8 @@ def metric_agreement(table: pd.DataFrame, *, simulated: bool, note: str = "") ->
     _rows(left, names, rows, "agreement", "agreement_low", "agreement_high")
     left.axvline(0.5, color="0.3", linewidth=0.6, linestyle="--")
     left.set(xlabel="votes for what the metric prefers / %")
-    left.xaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+    left.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    left.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     _rows(right, names, rows, "spearman", "low", "high")
     right.axvline(0, color="0.3", linewidth=0.6, linestyle="--")
     right.set(xlabel="Spearman's correlation over pairs of fills")

@@ -45,6 +45,7 @@ def make(
     *,
     masks: str | Path | None = None,
     inputs: str | Path | None = None,
+    only: str = "",
     hole: str = "white",
     design: Design | None = None,
     title: str = "Which fill looks more natural?",
@@ -60,6 +61,7 @@ def make(
     Args:
         methods: a folder of results by name of the method; the same file names in all, as in `truth`.
         masks: the masks, or `inputs`, the pictures with holes: one of the two.
+        only: a subfolder of all these folders, the only one that is taken; images keep its name.
         hole: the colour that marks the hole in masks.
         minimum_s: seconds before a choice is taken.
         ties: whether a rater may say that neither is better.
@@ -82,7 +84,7 @@ def make(
     more = {"masks": masks} if inputs is None else {"inputs": inputs}
     if clash := {"masks", "inputs", TRUTH, BROKEN} & set(methods):
         raise ValueError(f"a method cannot be called {', '.join(map(repr, clash))}: give it another name")
-    files = stimuli.pair_up({**methods, **more}, truth)
+    files = stimuli.pair_up({**methods, **more}, truth, only)
     secret = secrets.token_bytes(32).hex() if secret is None else secret
     sessions = schedule(list(methods), list(files), design, secret=secret)
     rng = keys.generator(secret, "broken", design.seed)

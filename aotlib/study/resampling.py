@@ -95,8 +95,8 @@ def together(
 def ends(drawn: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
     r"""The quantiles between which the middle `confidence` of the numbers (B,) lies that exist; nan where none does.
 
-    >>> ends(np.arange(101.0), 0.9), ends(np.array([np.nan]))
-    ((5.0, 95.0), (nan, nan))
+    >>> ends(np.arange(5.0), 0.5), ends(np.array([np.nan]))
+    ((1.0, 3.0), (nan, nan))
 
     Taught in notebook 09.
     """

@@ -34,20 +34,21 @@ class Picture(NamedTuple):
     size: tuple[int, int]
 
 
-def pair_up(folders: Mapping[str, str | Path], truth: str | Path) -> dict[str, dict[str, Path]]:
+def pair_up(folders: Mapping[str, str | Path], truth: str | Path, only: str = "") -> dict[str, dict[str, Path]]:
     r"""The files of every folder by image: relative path without suffix, sorted; every folder has the same images.
 
     Args:
         folders: by name; "truth" is added as `truth`.
+        only: a subfolder of all of them, the only one that is looked at.
 
     Raises:
         ValueError: that names, folder by folder, what is missing, what is too many and what comes twice.
 
     Taught in notebook 09.
     """
-    found, faults = {TRUTH: _by_image(truth)}, []
+    found, faults = {TRUTH: _by_image(truth, only)}, []
     for name, folder in folders.items():
-        found[name] = _by_image(folder)
+        found[name] = _by_image(folder, only)
         missing, surplus = (
             sorted(a.keys() - b.keys()) for a, b in ((found[TRUTH], found[name]), (found[name], found[TRUTH]))
         )
@@ -58,11 +59,11 @@ def pair_up(folders: Mapping[str, str | Path], truth: str | Path) -> dict[str, d
     return {image: {name: files[image] for name, files in found.items()} for image in sorted(found[TRUTH])}
 
 
-def _by_image(folder: str | Path) -> dict[str, Path]:
+def _by_image(folder: str | Path, only: str) -> dict[str, Path]:
     from aotlib.images import find_images
 
     found: dict[str, Path] = {}
-    for path in find_images(folder):
+    for path in find_images(Path(folder, only)):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise ValueError(f"{folder} has both {found[name].name} and {path.name}: which is {name}? Remove one")

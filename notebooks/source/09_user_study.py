@@ -112,6 +112,13 @@ print(f"{len(compared)} comparisons; each pair on each image {times.min()} to {t
 print("a rater's page knows:", ", ".join(plans.public(plan, 0)["trials"][0]))
 print("left out are sessions with:", plan["rules"])
 # %% [markdown]
+# The page that raters open is one file, made from the plan: open it in a browser, and take part yourself as rater 0.
+# %%
+from aotlib.study import page
+
+html = page.write(plan_dir, f"{out_dir}/page.html")
+print(f"{html.name}?session=0 to ?session={len(plan['sessions']) - 1}: {html.stat().st_size / 1e6:.1f} MB, and nothing else is needed")
+# %% [markdown]
 # ## 9.4 Raters
 # Simulated raters have a *world*: abilities in logits that we choose here, which are **not** the methods' true ones, and tastes that
 # vary from rater to rater and from image to image. Four of them are no good raters: one leans to the left, one tires, one does not look,
@@ -269,8 +276,16 @@ from aotlib.study import agreement
 alpha, order = agreement.alpha_of_pairs(counted, plan["methods"], seed=seed), agreement.concordance(counted, plan["methods"])
 told = f"alpha {alpha.alpha:.2f} [{alpha.low:.2f}, {alpha.high:.2f}], {alpha.n} pairs of fills"
 print(marks.said(f"{told}; W {order.w:.2f}, p = {order.p:.2g}, {order.n} raters", simulated))
+real_alpha = agreement.alpha_of_real(counted, seed=seed)
+rows = [("pairs: alpha", *alpha), ("real or fake: alpha", *real_alpha), ("pairs: W of raters' orders", order.w, np.nan, np.nan, order.n)]
+agreed = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n"]).dropna(subset="value", ignore_index=True)
+if len(agreed):
+    fig = pictures.agreement(agreed, simulated=simulated)
+    figures.save(fig, f"{out_dir}/figures", f"{label}agreement")
+    plt.show()
 # %% [markdown]
-# Read it: 0.1 to 0.4 is usual for close fills and no fault: where two are equally good, there is nothing to agree about.
+# Read it: 0.1 to 0.4 is usual for close fills and no fault: where two are equally good, there is nothing to agree about. About single
+# pictures less is known: each has a few votes only, and the interval says so.
 #
 # ## 9.12 Does a metric see it?
 # Every pair of fills of a picture has a difference of PSNR and a share of votes. The share of votes for the fill that a metric prefers is 50 % for
@@ -316,13 +331,20 @@ results.tables["user_study"]
 #
 # ## Exercises
 # **Read.** Two studies with 400 votes of a pair each: 20 raters on 20 images, and 100 raters on 4. Design effects, with
-# $\rho_r = 0.05$ and $\rho_i = 0.1$? Compute them by hand from 9.2, then run:
+# $\rho_r = 0.05$ and $\rho_i = 0.1$? And a pair of this study, whose votes the table of 9.6 counts? Compute them by hand from 9.2, then run:
 # %% tags=["nbval-check-output"]
 for raters, images in ((20, 20), (100, 4)):
     by_rater, by_image = 400 / raters, 400 / images
     effect = 1 + (by_rater - 1) * 0.05 + (by_image - 1) * 0.1
     print(f"{raters} raters, {images} images: design effect {effect:.2f}, worth {400 / effect:.0f} independent votes")
+# %%
+votes_of_pair, people, photographs = preferred.votes.mean(), counted.rater.nunique(), counted.image.nunique()
+effect = 1 + (votes_of_pair / people - 1) * 0.05 + (votes_of_pair / photographs - 1) * 0.1
+told = f"here: {votes_of_pair:.0f} votes, {people} raters, {photographs} images: expected {effect:.2f}"
+print(marks.said(f"{told}, measured {preferred.design_effect.mean():.2f}", simulated))
 # %% [markdown]
+# A measured one far from the guess would say that raters or images differ more, or less, than the plan thought: plan the next study with it.
+#
 # **Change.** Leave nobody out (`counted` from all votes, without practice and catch trials). Which abilities move, and towards what? One way:
 # %%
 everyone = votes[~votes.practice & ~votes.catch]

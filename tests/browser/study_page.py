@@ -21,6 +21,8 @@ MINIMUM_S = 0.4
 UNEQUAL = """const boxes = [...document.querySelectorAll('.task img')].map(i => i.getBoundingClientRect());
 return boxes.filter(b => Math.abs(b.width - boxes[0].width) > 0.5 || Math.abs(b.height - boxes[0].height) > 0.5)
   .map(b => [b.width, b.height, boxes[0].width, boxes[0].height])"""
+ASKEW = """const boxes = [...document.querySelectorAll('.task label:has(img)')].map(e => e.getBoundingClientRect());
+return boxes.filter(b => Math.abs(b.top - boxes[0].top) > 0.5 || b.left < boxes[0].left).map(b => [b.left, b.top])"""
 NARROW = """return [...document.querySelectorAll('button, .option')].filter(e => e.getClientRects().length)
   .filter(e => e.getBoundingClientRect().height < 40 || e.getBoundingClientRect().width < 44).map(e => e.outerHTML)"""
 FEEDBACK = "return document.getElementById('feedback')?.textContent ?? ''"
@@ -65,7 +67,7 @@ def look_at(browser, width):
         seen.append(name)
         assert browser.ask("return document.documentElement.scrollWidth") <= width, name
         assert browser.ask(OUTSIDE, width, False) == [], name
-        for script in (BROKEN, SMALL, FAINT, UNEQUAL, NARROW):
+        for script in (BROKEN, SMALL, FAINT, UNEQUAL, ASKEW, NARROW):
             assert browser.ask(script) == [], name
 
     seen = []

@@ -35,15 +35,28 @@ function pictureTrouble(trial, then) {
 }
 
 const GAP = 20; // pixels between pictures, borders included
-const BESIDE = 300; // pixels of height that question, captions and buttons take
+const BESIDE = 288; // pixels of height that question, first captions and buttons take, as in the style
+const CAPTION = 64; // pixels that each further row takes beside its pictures
 
-// As many columns as make the pictures largest; on a phone two, and the page is scrolled.
-function columnsFor(count, width, ratio) {
-  if (innerWidth <= 640) return Math.min(count, 2);
+const UNEVEN = 0.9; // how much smaller pictures may be where that fills the last row
+
+// A picture with its hole that is not in the one row of all stands above the others, unless these fill rows with it:
+// "left" and "right" are always beside each other.
+function grid(count, columns, input) {
+  const above = input && columns < count && count % columns > 0;
+  const others = count - (above ? 1 : 0);
+  return { columns, above, rows: Math.ceil(others / columns) + (above ? 1 : 0), even: others % columns === 0 };
+}
+
+// The grid that makes the pictures largest; on a phone one of two columns, and the page is scrolled.
+function gridFor(count, input, width, ratio) {
+  if (innerWidth <= 640) return grid(count, Math.min(count, 2), input);
   const room = [Math.min(innerWidth, 1760) - 32, Math.max(innerHeight - BESIDE, 160)];
-  const side = (n) => Math.min(width, room[0] / n - GAP, (room[1] / Math.ceil(count / n) - GAP) * ratio);
-  const counts = [...Array(count).keys()].map((i) => count - i);
-  return counts.reduce((best, n) => (side(n) > side(best) + 1 ? n : best));
+  const side = ({ columns, rows, even }) =>
+    Math.min(width, room[0] / columns - GAP, ((room[1] - CAPTION * (rows - 1)) / rows) * ratio) * (even ? 1 : UNEVEN);
+  const grids = [grid(count, count, input)];
+  for (let columns = count - 1; columns > 1; columns--) grids.push(grid(count, columns, input));
+  return grids.reduce((best, one) => (side(one) > side(best) + 1 ? one : best));
 }
 
 // All pictures of a task take the same place; small ones are enlarged by a whole number.
@@ -52,9 +65,11 @@ function fit(body) {
   const { naturalWidth, naturalHeight } = images[0];
   const width = naturalWidth * Math.max(1, Math.ceil(256 / naturalWidth));
   const ratio = naturalWidth / naturalHeight;
-  const columns = columnsFor(images.length, width, ratio);
-  const values = { natural: `${width}px`, ratio, columns, rows: Math.ceil(images.length / columns) };
   const pictures = body.querySelector(".pictures");
+  const input = images.length > 1 && pictures.firstElementChild.matches("figure");
+  const { columns, rows, above } = gridFor(images.length, input, width, ratio);
+  const values = { natural: `${width}px`, ratio, columns, rows };
+  pictures.classList.toggle("above", above);
   for (const [name, value] of Object.entries(values)) pictures.style.setProperty(`--${name}`, value);
 }
 
