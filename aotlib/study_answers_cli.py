@@ -85,7 +85,7 @@ def simulate(
     given = simulated.answers(made, simulated.World(abilities), raters=rater or None, seed=seed)
     simulated.write(given, out)
     print(f"{out}: simulated answers of {len(given)} raters who do not exist")
-    print(f"  aotlib study analyse {study} --answers {out} --out {out / 'analysis'}")
+    print(f"  aotlib study analyse {study} --answers {out} --out {out.with_name(f'{out.name}-analysis')}")
 
 
 def numbers(words: Sequence[str], known: Sequence[str]) -> dict[str, float]:
@@ -131,6 +131,8 @@ def analyse(
     from aotlib.study import plan as plans
 
     made, out = plans.read(study), out or study / "analysis"
+    if answers is not None and answers.is_dir() and out.resolve().is_relative_to(answers.resolve()):
+        raise ValueError(f"--out {out} lies among the answers: name a folder outside of {answers}")
     check_choice("--primary", primary or made["methods"][0], made["methods"])
     given = gathered(study, answers)
     record = analysis.analyse(study, given, out, metrics, primary=primary, n_resamples=resamples, seed=seed)
@@ -140,7 +142,7 @@ def analyse(
 def gathered(study: Path, place: Path | None = None) -> list[dict]:
     r"""The answers at `place`, or those that a study's folder holds: in the server's database, and as files."""
     from aotlib.study.answers import read_folder
-    from aotlib.study.store import NAME, export
+    from aotlib.study.database import NAME, export
 
     if place is not None:
         return export(place) if place.is_file() else read_folder(place)
@@ -148,21 +150,36 @@ def gathered(study: Path, place: Path | None = None) -> list[dict]:
     found += read_folder(study / "answers") if any((study / "answers").glob("**/*.json")) else []
     if not found:
         where = f"there is no answer in {study / NAME} nor in {study / 'answers'}"
+        if (study / "simulated").is_dir():
+            raise ValueError(f"{where}; for simulated ones say --answers {study / 'simulated'}")
         raise ValueError(f"{where}; put files of answers there, or say with --answers where they are")
     return found
 
 
 def _summary(out: Path, record: dict) -> str:
     """The table that a paper would show, and where all is."""
-    prefix = "simulated_" if record["simulated"] else ""
-    table = (out / "tables" / f"{prefix}user_study.md").read_text(encoding="utf-8").strip()
+    from aotlib.study import marks
+
+    simulated = record["simulated"]
+    table = (out / "tables" / f"{marks.named('user_study', simulated)}.md").read_text(encoding="utf-8").strip()
     numbers = record["metrics"]
     people = numbers["raters"] - numbers["left_out"]
     counts = f"{numbers['votes']} votes of {people} rater{'' if people == 1 else 's'}"
     left = f"; {numbers['left_out']} left out by the rule of the plan" if numbers["left_out"] else ""
-    warning = "SIMULATED: none of these raters exists\n" if record["simulated"] else ""
     lacking = "".join(f"not computed: {sentence}\n" for sentence in numbers["missing"])
-    return f"{warning}{counts}{left}\n\n{table}\n\n{lacking}tables: {out / 'tables'}\nfigures: {out / 'figures'}"
+    lacking += _uneven(**numbers["sessions"])
+    told = f"{counts}{left}\n\n{table}\n\n{lacking}tables: {out / 'tables'}\nfigures: {out / 'figures'}"
+    return marks.said(told, simulated)
+
+
+def _uneven(doubled: Sequence[int], lacking: Sequence[int]) -> str:
+    """A line for the sessions that came more than once, and for those that did not come.
+
+    >>> _uneven([3], [0, 1])
+    'sessions of more than one rater: 3\\nsessions without answers: 0, 1\\n'
+    """
+    kinds = {"sessions of more than one rater": doubled, "sessions without answers": lacking}
+    return "".join(f"{kind}: {', '.join(map(str, numbers))}\n" for kind, numbers in kinds.items() if numbers)
 
 
 COMMANDS = {"power": power, "simulate": simulate, "analyse": analyse}

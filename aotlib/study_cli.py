@@ -60,6 +60,8 @@ def plan(
     made = plans.read(plans.make(named(methods, only), truth, out, design=design, **shown, **said))
     tasks = len(made["sessions"][0]["trials"])
     counts = f"{len(methods)} methods, {len(made['images'])} images, {design.sessions} sessions of {tasks} tasks"
+    if design.catch_warning:
+        print(f"note: {design.catch_warning}")
     print(f"{out / 'plan.json'}: {counts}\nkeep it to yourself: it says whose picture is whose. Then one of")
     print(f"  aotlib study serve {out}   # raters open a page on this machine, answers arrive here")
     print(f"  aotlib study page {out}    # one HTML file to send or put on any web server")
@@ -130,6 +132,8 @@ def serve(
     host: str = "127.0.0.1",
     abandoned_min: float = 60.0,
     behind_proxy: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    public_host: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    invitation: str = "",
     words: Path | None = None,
 ) -> None:
     """Let raters take part in their browsers: each gets a session of the plan, and every answer is kept at once.
@@ -138,8 +142,11 @@ def serve(
         study: the folder that `aotlib study plan` made; answers.sqlite and progress.key are kept in it.
         port: where to listen; 0 takes any that is free.
         host: only this machine when not given; 0.0.0.0 is every network that it is in.
-        abandoned_min: minutes without an answer after which a session goes to the next rater.
+        abandoned_min: minutes without a further answer after which a session goes to the next rater; 5 without any.
         behind_proxy: a proxy on this machine says who asks, and whether by HTTPS.
+        public_host: a name by which raters ask for it, such as study.example.org; again for one more. Needed behind a
+            proxy: requests for other names than this machine's are refused.
+        invitation: a word that raters must give before they begin, or that their link has; all may come when not given.
         words: a JSON file with other words for the page, such as a translation.
     """
     from aotlib.study import page as pages
@@ -149,7 +156,7 @@ def serve(
         raise ValueError(f"--abandoned-min is {abandoned_min}: give minutes above 0, such as 60")
     said = pages.read_words(words)
     rules = {"host": host, "port": port, "abandoned_s": 60 * abandoned_min, "behind_proxy": behind_proxy}
-    serving.run(study, **rules, words=said)
+    serving.run(study, **rules, public_hosts=public_host, invitation=invitation.strip(), words=said)
 
 
 COMMANDS = {"plan": plan, "page": page, "serve": serve} | study_answers_cli.COMMANDS

@@ -168,7 +168,7 @@ def make_study(tmp_path_factory):
     def make(out: Path, *, minimum_s: float = 0.0, ties: bool = True, title: str = "Fills", **design) -> Path:
         methods = {name: folder / name for name in ("alphafill", "betafill", "gammafill")}
         design = Design(**{"sessions": 4, "pair": 3, "real": 2, "rank": 1, "rank_of": 3, "practice": 1} | design)
-        said = {"minimum_s": minimum_s, "ties": ties, "title": title, "design": design}
+        said = {"minimum_s": minimum_s, "ties": ties, "title": title, "design": design, "secret": "of these tests"}
         plan.make(methods, folder / "truth", out, masks=folder / "masks", **said)
         return out
 

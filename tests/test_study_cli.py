@@ -1,5 +1,7 @@
 """The commands of a user study: from folders to a plan, a page, a server, and what each says of mistakes."""
 
+import io
+import itertools
 import json
 import re
 import shutil
@@ -7,14 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+import zipfile
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
 
 from aotlib import cli
-from aotlib.study import answers
+from aotlib.study import answers, progress
 from aotlib.study import plan as plans
-from aotlib.study.store import NAME, Store
+from aotlib.study.database import NAME
+from aotlib.study.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +139,53 @@ def test_simulated_answers_say_that_they_are(planned, run):
     assert "holds answers already" in run("simulate", planned, code=1)
 
 
+def test_what_simulate_prints_can_be_run_twice(planned, run):
+    said = run("simulate", planned, "--ability", "first=2")
+    words = re.search(r"aotlib study (analyse .*)", said).group(1).split()
+    first, again = (run(*words, "--resamples", 20) for _ in range(2))
+    assert first == again and first.startswith("SIMULATED")
+    assert "sessions" not in first  # none is doubled, none lacking
+    assert f"--answers {planned / 'simulated'}" in run("analyse", planned, code=1)
+    inside = ("--answers", planned / "simulated", "--out", planned / "simulated" / "analysis")
+    assert "lies among the answers" in run("analyse", planned, *inside, code=1)
+    assert not (planned / "simulated" / "analysis").exists()
+
+
+def test_a_downloaded_archive_may_lie_beside_the_database(folders, run, tmp_path):
+    """The ZIP of the progress page, unpacked into the study's folder, and a rater who came twice: told, not refused."""
+    study, methods = tmp_path / "study", ("alphafill", "betafill", "gammafill")
+    pictures = ("--truth", folders / "truth", "--masks", folders / "masks", "--out", study)
+    run("plan", *(folders / name for name in methods), *pictures, "--sessions", 3, "--pair", 12, "--practice", 1)
+    plan, hours = plans.read(study), itertools.count()
+    store = Store(study / NAME, plan, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=next(hours)))
+    for _ in range(2):
+        token, _, session = store.begin()
+        for trial in plan["sessions"][session]["trials"]:
+            store.answer(token, trial["trial"], least_noise(plan, trial), 2.0)
+    archive = zipfile.ZipFile(io.BytesIO(progress.zipped(store.export())))
+    store.close()
+    alone = run("analyse", study, "--resamples", 20)
+    archive.extractall(study)
+    assert list((study / "answers").glob("*.json"))
+    assert run("analyse", study, "--resamples", 20) == alone
+    assert "sessions without answers: 2" in alone
+    other = next((study / "answers").glob("0001-*.json"))
+    other.write_text(other.read_text().replace(other.stem[5:], "e" * 32))
+    assert "sessions of more than one rater: 1\n" in run("analyse", study, "--resamples", 20)
+    changed = next((study / "answers").glob("0000-*.json"))
+    changed.write_text(changed.read_text().replace('"left"', '"right"'))
+    told = run("analyse", study, code=1)
+    assert NAME in told and changed.name in told and "which one is right" in told
+
+
 def test_three_commands_from_folders_to_the_figure(folders, run, tmp_path):
     """Raters of the server like the least noise, one of a file does too; what comes out says so."""
     study, methods = tmp_path / "study", ("alphafill", "betafill", "gammafill")
     pictures = ("--truth", folders / "truth", "--masks", folders / "masks", "--out", study)
     run("plan", *(folders / name for name in methods), *pictures, "--sessions", 6, "--pair", 12, "--practice", 1)
     plan = plans.read(study)
-    store = Store(study / NAME, plan)
+    minutes = itertools.count()
+    store = Store(study / NAME, plan, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=next(minutes)))
     for _ in range(5):
         token, _, session = store.begin()
         for trial in plan["sessions"][session]["trials"]:

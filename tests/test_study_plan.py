@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from aotlib.images import read_image, write_image
+from aotlib.study import keys, stimuli
 from aotlib.study import plan as plans
-from aotlib.study import stimuli
-from aotlib.study.design import BROKEN, TRUTH, Design, right_choice, schedule
+from aotlib.study.catches import is_right, right_choice
+from aotlib.study.design import BROKEN, TRUTH, Design, schedule
 
 METHODS = ["ours", "grey", "Telea", "blur"]
 IMAGES = [f"image {number}" for number in range(6)]
@@ -65,12 +66,29 @@ def test_a_session_has_practice_first_then_single_pictures_and_catches_spread_ou
         places = [place for place, trial in enumerate(session) if trial["catch"]]
         assert len(places) == DESIGN.n_catches == 2
         assert places[0] > 12 and places[1] - places[0] > 1  # after the single pictures, not side by side
-        assert all(set(session[place]["shown"]) == {TRUTH, BROKEN} for place in places)
+        assert {session[place]["kind"] for place in places} <= {"pair", "rank"}
+        for place in places:
+            assert session[place]["kind"] in {one["kind"] for one in session[place - 1 : place + 2] if not one["catch"]}
+            names = set(session[place]["shown"])
+            assert names == {TRUTH, BROKEN} or (len(names) == 3 and names - {BROKEN} < set(METHODS) and BROKEN in names)
 
 
 def test_a_study_of_single_pictures_catches_with_one():
     sessions = schedule(METHODS, IMAGES, Design(sessions=2, pair=0, real=6))
     assert [trial["shown"] for session in sessions for trial in session if trial["catch"]] == [(BROKEN,)] * 2
+
+
+def test_a_study_of_rankings_catches_and_practises_with_rankings():
+    sessions = schedule(METHODS, IMAGES, Design(sessions=3, pair=0, rank=10, catch_share=0.1))
+    for session in sessions:
+        assert {trial["kind"] for trial in session} == {"rank"}
+        (catch,) = [trial for trial in session if trial["catch"]]
+        last = catch["shown"].index(BROKEN)
+        others = [place for place in range(4) if place != last]
+        assert is_right("rank", catch["shown"], (*others, last))
+        assert not is_right("rank", catch["shown"], (last, *others))
+        practised = [right_choice("rank", trial["shown"]) for trial in session if trial["practice"]]
+        assert practised[0] is not None and practised[1] is None
 
 
 def test_practice_has_a_right_choice_where_there_is_one(sessions):
@@ -79,9 +97,26 @@ def test_practice_has_a_right_choice_where_there_is_one(sessions):
             assert right_choice(trial["kind"], trial["shown"]) is not None
 
 
+def test_how_many_photographs_a_session_has_varies_and_is_half_in_all():
+    for real, n_sessions in ((8, 24), (7, 11), (1, 6), (2, 5)):
+        sessions = schedule(METHODS, IMAGES * 2, Design(sessions=n_sessions, pair=0, real=real, catch_share=0))
+        trials = [[trial["shown"][0] for trial in of_kind([session], "real")] for session in sessions]
+        counts = [names.count(TRUTH) for names in trials]
+        assert all(len(names) == real for names in trials) and abs(sum(counts) - real * n_sessions / 2) <= 1
+        assert len(set(counts)) >= min(real, 3) or real < 3
+        assert real == 1 or np.std(counts) > 0.4
+        assert max(counts) - min(counts) <= 2 * -(-real // 4) + 1
+
+
+def test_too_many_catch_trials_are_told():
+    assert "1 catch trial on top of 3" in Design(pair=3).catch_warning and not Design().catch_warning
+    assert not Design(pair=10).catch_warning and Design(pair=9).catch_warning
+
+
 def test_the_seed_decides_everything(sessions):
     assert schedule(METHODS, IMAGES, DESIGN) == sessions
     assert schedule(METHODS, IMAGES, Design(**vars(DESIGN) | {"seed": 4})) != sessions
+    assert schedule(METHODS, IMAGES, DESIGN, secret="another") != sessions
 
 
 @pytest.mark.parametrize(
@@ -152,18 +187,57 @@ def test_a_plan_holds_its_pictures_under_random_names(folders):
 
 
 def test_names_do_not_follow_methods(folders):
-    """Sorted by name, files of one method do not stand together; the same seed gives the same plan."""
-    first, again, other = (json.loads(made(folders, out).read_text()) for out in ("one", "two", "three"))
-    assert first == again == other
+    """Sorted by name, files of one method do not stand together; the same secret and seed give the same plan."""
+    first, again = (json.loads(made(folders, out, secret="known").read_text()) for out in ("one", "two"))
+    assert first == again
     roles = [first["files"][name]["method"] or first["files"][name]["role"] for name in sorted(first["files"])]
     assert len([1 for one, next_ in itertools.pairwise(roles) if one != next_]) > 6
+
+
+def test_who_knows_seed_design_and_folders_cannot_name_a_picture(folders):
+    """All that is public, and a page: nothing that the program draws of it is the name of a picture or trial."""
+    path = made(folders)
+    plan = plans.read(path)
+    used = {file for number in range(3) for trial in plans.public(plan, number)["trials"] for file in trial["shown"]}
+    again = plans.read(made(folders, "again"))  # an attacker runs the very same command
+    assert again["seed"] == plan["seed"] and again["secret"] != plan["secret"]
+    assert not used & set(again["files"])
+    names = {trial["trial"] for session in plan["sessions"] for trial in session["trials"]}
+    assert not names & {trial["trial"] for session in again["sessions"] for trial in session["trials"]}
+    for stream in ([1, 1], [1, 2], [1]):  # names as bytes of a generator that has the seed
+        for n_bytes in (6, 8):
+            rng = np.random.default_rng(stream)
+            assert not (used | names) & {rng.bytes(n_bytes).hex() for _ in range(100)}
+    for secret in ("", "0", "1", str(plan["seed"]), plans.identity(plan)):
+        known = {keys.name(secret, "picture", *about) for about in whose(plan).values()}
+        assert not used & known
+    assert used <= {keys.name(plan["secret"], "picture", *about) for about in whose(plan).values()}
+
+
+def whose(plan):
+    return {name: (file["image"], file["role"], file["method"]) for name, file in plan["files"].items()}
+
+
+def test_the_order_of_the_schedule_does_not_follow_from_the_seed(folders):
+    """The attack that a page's names withstand: simulate the schedule, and match its pictures place by place."""
+    orders = []
+    for out in ("one", "two"):
+        plan = plans.read(made(folders, out, design=Design(sessions=3, pair=20, seed=1)))
+        about = whose(plan)
+        orders.append([[about[file] for file in trial["shown"]] for trial in plan["sessions"][0]["trials"]])
+    assert orders[0] != orders[1]
+
+
+def test_an_empty_secret_is_refused(folders):
+    with pytest.raises(ValueError, match="secret of a plan is empty"):
+        made(folders, secret="")
 
 
 def test_a_raters_page_gets_nothing_that_tells(folders):
     plan = plans.read(made(folders))
     told = plans.public(plan, 1)
     text = json.dumps(told)
-    for secret in (*METHODS[:2], "broken", "catch", "a/0", "pictures", "rules", "seed"):
+    for secret in (*METHODS[:2], "broken", "catch", "a/0", "pictures", "rules", "seed", plan["secret"]):
         assert secret not in text.replace(told["consent"], "").replace(told["title"], ""), secret
     assert [trial["trial"] for trial in told["trials"]] == [one["trial"] for one in plan["sessions"][1]["trials"]]
     assert all("right" not in trial for trial in told["trials"] if not trial["practice"])

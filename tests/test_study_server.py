@@ -12,10 +12,12 @@ from io import BytesIO
 import pytest
 from fastapi.testclient import TestClient
 
-from aotlib.study import answers, page, progress, server
+from aotlib.study import answers, database, guard, page, progress, server
 from aotlib.study import plan as plans
-from aotlib.study.store import NAME, Refused, Store, export
+from aotlib.study.database import NAME, export
+from aotlib.study.store import Refused, Store
 
+ASKED = {"base_url": "http://localhost:8000", "raise_server_exceptions": False}
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
@@ -52,14 +54,17 @@ def store(plan, clock, tmp_path):
 
 
 @pytest.fixture
-def client(folder, plan, store):
+def client(folder, plan, store, clock):
     study = server.Study(folder, plan, store, "the key", page.read_words())
-    with TestClient(server.application(study), raise_server_exceptions=False) as one:
+    with TestClient(server.application(study), **ASKED) as one:
+        one.clock = clock
         yield one
 
 
 def begin(client):
+    """A rater, who has been looking for a minute."""
     given = client.post("/api/begin", json={"viewport": [1280, 800]}).json()
+    client.clock.time += timedelta(seconds=60)
     return {"Authorization": f"Bearer {given['token']}"}, given["session"]
 
 
@@ -200,7 +205,10 @@ def test_what_was_deleted_is_in_no_file(client, store, tmp_path):
 def test_an_abandoned_session_goes_on_and_keeps_its_answers(store, clock, plan):
     tokens = [store.begin()[0] for _ in plan["sessions"]]
     first = plan["sessions"][0]["trials"]
-    store.answer(tokens[0], first[0]["trial"], choice_of(first[0]), 1.0)
+    clock.time += timedelta(seconds=60)
+    for number in (0, 2, 3):
+        trial = plan["sessions"][number]["trials"][0]
+        store.answer(tokens[number], trial["trial"], choice_of(trial), 1.0)
     for trial in plan["sessions"][1]["trials"]:
         store.answer(tokens[1], trial["trial"], choice_of(trial), 1.0)
     with pytest.raises(Refused, match="all sessions"):
@@ -215,9 +223,183 @@ def test_an_abandoned_session_goes_on_and_keeps_its_answers(store, clock, plan):
     with pytest.raises(Refused):
         store.begin()
     store.answer(tokens[0], first[1]["trial"], choice_of(first[1]), 1.0)  # who comes back may go on
+    clock.time += timedelta(seconds=1)
     store.answer(token, first[0]["trial"], choice_of(first[0]), 1.0)
-    assert [(one["session"], len(one["answers"])) for one in store.export()] == [(0, 2), (0, 1), (1, len(first))]
-    assert len(answers.votes(plan, store.export())) == 3 + len(first)
+    found = [(one["session"], len(one["answers"])) for one in store.export()]
+    assert found == [(0, 2), (0, 1), (1, len(first)), (2, 1), (3, 1)]
+    assert len(answers.votes(plan, store.export())) == 5 + len(first)
+
+
+def test_places_without_an_answer_are_free_after_some_minutes(store, clock, plan):
+    """A stranger takes all places; asking again and again for them keeps none."""
+    tokens = [store.begin()[0] for _ in plan["sessions"]]
+    trial = plan["sessions"][0]["trials"][0]
+    clock.time += timedelta(seconds=200)
+    store.answer(tokens[0], trial["trial"], choice_of(trial), 2.0)
+    for token in tokens:
+        store.resume(token)
+    with pytest.raises(Refused, match="all sessions"):
+        store.begin()
+    clock.time += timedelta(seconds=101)
+    assert [row["state"] for row in store.raters()] == ["under way"] + ["abandoned"] * 3
+    assert sorted(store.begin()[2] for _ in tokens[1:]) == [1, 2, 3]
+    with pytest.raises(Refused, match="all sessions"):
+        store.begin()
+
+
+def test_a_reply_that_got_lost_takes_no_second_place(client, store):
+    asked = {"viewport": [1280, 800], "nonce": "0123456789abcdef" * 2}
+    first, again = (client.post("/api/begin", json=asked).json() for _ in range(2))
+    other = client.post("/api/begin", json=asked | {"nonce": "f" * 32}).json()
+    assert first == again and len(store.raters()) == 2
+    assert other["token"] != first["token"] and other["rater"] != first["rater"]
+    assert client.post("/api/begin", json=asked | {"nonce": "guessed"}).status_code == 422
+    trial = first["session"]["trials"][0]
+    headers = {"Authorization": f"Bearer {again['token']}"}
+    assert client.post("/api/answer", json=answer_to(trial), headers=headers).status_code == 200
+
+
+def test_a_token_outlives_the_server_and_not_its_rater(store, plan, clock, tmp_path):
+    token, rater, session = store.begin()
+    gone, _, _ = store.begin()
+    store.leave(gone)
+    store.close()
+    again = Store(tmp_path / NAME, plan, clock=clock)
+    assert again.resume(token) == (session, [])
+    with pytest.raises(Refused, match="no such token"):
+        again.resume(gone)
+    again.close()
+
+
+def test_only_the_invited_begin_where_there_is_an_invitation(folder, plan, store):
+    study = server.Study(folder, plan, store, "the key", page.read_words(), invitation="blue käse")
+    with TestClient(server.application(study), **ASKED) as client:
+        for word in ({}, {"invitation": ""}, {"invitation": "blue"}):
+            reply = client.post("/api/begin", json=word)
+            assert reply.status_code == 403 and "käse" not in reply.text
+        assert store.raters() == [] and "käse" not in client.get("/").text
+        assert client.post("/api/begin", json={"invitation": " blue käse "}).status_code == 200
+        guessed = [client.post("/api/begin", json={"invitation": str(i)}).status_code for i in range(30)]
+        assert guessed[0] == 403 and guessed[-1] == 429
+        assert client.post("/api/begin", json={"invitation": "blue käse"}).status_code == 429  # a lucky guess waits
+
+
+def test_answers_cannot_have_taken_longer_than_the_session(store, clock, plan):
+    """A browser may claim what it likes, but not more seconds than have passed since it began."""
+    token, _, session = store.begin()
+    trials = plan["sessions"][session]["trials"]
+    clock.time += timedelta(seconds=1.1)
+    with pytest.raises(Refused, match="longer than the time") as refused:
+        store.answer(token, trials[0]["trial"], choice_of(trials[0]), 600.0)
+    assert refused.value.status == 429  # the page sends it again: with time it may come true
+    clock.time += timedelta(seconds=600)
+    store.answer(token, trials[0]["trial"], choice_of(trials[0]), 600.0)
+    with pytest.raises(Refused, match="longer than the time"):
+        store.answer(token, trials[1]["trial"], choice_of(trials[1]), 4.0)
+    clock.time += timedelta(seconds=7200)  # a lost connection: what waited comes at once
+    for trial in trials[1:]:
+        store.answer(token, trial["trial"], choice_of(trial), 5.0)
+    assert len(store.export()[0]["answers"]) == len(trials)
+
+
+def test_an_export_is_of_one_moment(store, plan, clock, tmp_path):
+    """A rater who begins and answers between its questions is not in half of it."""
+    trial = plan["sessions"][0]["trials"][0]
+
+    class Interrupted(sqlite3.Connection):
+        def execute(self, sql, *given):
+            found = super().execute(sql, *given)
+            if "FROM raters" in sql and not store.raters():
+                token, _, _ = store.begin()
+                clock.time += timedelta(seconds=60)
+                store.answer(token, trial["trial"], choice_of(trial), 1.0)
+            return found
+
+    reading = sqlite3.connect(tmp_path / NAME, factory=Interrupted, isolation_level=None)
+    assert database.exported(reading) == []
+    assert len(database.exported(reading)) == 1
+    reading.close()
+
+
+def test_an_export_writes_nothing(store, tmp_path):
+    store.begin()
+    store.close()
+    before = (tmp_path / NAME).read_bytes()
+    assert export(tmp_path / NAME) == []
+    assert (tmp_path / NAME).read_bytes() == before
+
+
+def test_what_was_deleted_while_somebody_reads_goes_with_the_next_write(store, clock, plan, tmp_path, monkeypatch):
+    monkeypatch.setattr("aotlib.study.store.WIPES", 2)
+    token, rater, _ = store.begin()
+    reading = sqlite3.connect(tmp_path / NAME, isolation_level=None)
+    reading.execute("BEGIN")
+    reading.execute("SELECT * FROM raters").fetchall()
+    store.leave(token)
+    content = lambda: b"".join(path.read_bytes() for path in tmp_path.glob(f"{NAME}*"))  # noqa: E731
+    assert rater.encode() in content() and store.unwiped
+    reading.execute("ROLLBACK")
+    reading.close()
+    store.begin()
+    assert rater.encode() not in content() and not store.unwiped
+
+
+def test_a_wrong_token_does_not_touch_the_database(client, store):
+    with store.lock:  # somebody is writing
+        reply = client.post("/api/resume", json={}, headers={"Authorization": "Bearer " + "x" * 43})
+    assert reply.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "bound, public, host, status",
+    [
+        ("127.0.0.1", (), "localhost:8000", 200),
+        ("127.0.0.1", (), "[::1]:8000", 200),
+        ("127.0.0.1", (), "127.0.0.1", 200),
+        ("127.0.0.1", (), "evil.example:8000", 421),
+        ("127.0.0.1", (), "localhost.evil.example", 421),
+        ("127.0.0.1", (), "192.0.2.1:8000", 421),
+        ("127.0.0.1", (), "", 421),
+        ("127.0.0.1", (), "[", 421),
+        ("192.0.2.1", (), "192.0.2.1:8000", 200),
+        ("0.0.0.0", (), "192.0.2.9:8000", 200),
+        ("0.0.0.0", (), "evil.example", 421),
+        ("127.0.0.1", ("Study.example.org",), "study.example.org", 200),
+    ],
+)
+def test_a_server_answers_to_its_own_names_only(folder, plan, store, bound, public, host, status):
+    """A page elsewhere can give its name this server's address (DNS rebinding); it cannot ask by another name."""
+    study = server.Study(folder, plan, store, "the key", page.read_words())
+    client = TestClient(server.application(study, guard.hosts_of(bound, public)), **ASKED)
+    assert client.get("/", headers={"Host": host}).status_code == status
+    reply = client.post("/api/begin", json={}, headers={"Host": host})
+    assert reply.status_code == status and bool(store.raters()) == (status == 200)
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 200),
+        ({"Origin": "http://localhost:8000"}, 200),
+        ({"Origin": "http://localhost:3000"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost:8000", "Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_old_browsers_say_by_origin_where_a_request_comes_from(client, headers, status):
+    assert client.post("/api/begin", json={}, headers=headers).status_code == status
+    assert client.get("/", headers=headers).status_code == 200
+
+
+def test_a_network_of_ipv6_is_one_stranger():
+    assert guard.network("2001:db8::1") == guard.network("2001:db8::ffff:2") != guard.network("2001:db8:0:1::1")
+
+
+def test_a_picture_comes_without_the_time_of_its_file(client, plan):
+    reply = client.get(f"/picture/{next(iter(plan['files']))}.png")
+    assert reply.status_code == 200 and not {"last-modified", "etag"} & set(reply.headers)
 
 
 def test_many_begin_at_once_and_none_gets_the_session_of_another(store, plan):
@@ -286,7 +468,7 @@ def test_progress_opens_with_the_key_only(client):
     for word in (" ".join(headers.values()).split()[-1], "alphafill", "photograph-0"):
         assert word not in shown
     client.cookies.set(progress.COOKIE, "0" * 64)
-    assert 'name="key"' in TestClient(client.app, cookies={progress.COOKIE: "0" * 64}).get("/progress").text
+    assert 'name="key"' in TestClient(client.app, cookies={progress.COOKIE: "0" * 64}, **ASKED).get("/progress").text
 
 
 def test_who_guesses_keys_is_slowed_down(client):

@@ -18,9 +18,9 @@ from aotlib import figures, records, tables
 from aotlib.study import abilities, agreement, answers, correlation, goodness, missing, pictures, rates, screening
 from aotlib.study import plan as plans
 from aotlib.study.bradley_terry import NoScale, pairs_of
+from aotlib.study.marks import KINDS, marked, named
 from aotlib.study.overview import overview
 
-LABEL = "simulated"  # in the name of every file that simulated raters had a part in
 RECORD = "study.json"
 
 
@@ -66,12 +66,12 @@ def analyse(
     figures.style()
     found = analysed(content, votes, long, primary=primary, n_resamples=n_resamples, seed=seed)
     _clear(out_dir)
-    prefix = f"{LABEL}_" if found.simulated else ""
     files = [
-        tables.write(tables.blank(table), out_dir / "tables", prefix + name) for name, table in found.tables.items()
+        tables.write(tables.blank(table), out_dir / "tables", named(name, found.simulated))
+        for name, table in found.tables.items()
     ]
     for name, fig in found.figures.items():
-        files.append(figures.save(fig, out_dir / "figures", prefix + name))
+        files.append(figures.save(fig, out_dir / "figures", named(name, found.simulated)))
         plt.close(fig)
     record = records.record(
         parameters={"primary": primary, "n_resamples": n_resamples, "metrics": bool(metrics_csv)},
@@ -79,7 +79,7 @@ def analyse(
     )  # fmt: skip
     record |= {"simulated": found.simulated, "plan": plans.identity(content), "rules": content["rules"]}
     record["files"] = [path.relative_to(out_dir).as_posix() for path in files]
-    records.write_json(out_dir / (prefix + RECORD), record)
+    records.write_json(out_dir / named(RECORD, found.simulated), record)
     return record
 
 
@@ -87,19 +87,19 @@ def _answers(given: str | Path | Sequence[dict]) -> Sequence[dict]:
     if not isinstance(given, str | Path):
         return given
     if Path(given).is_file():
-        from aotlib.study import store  # here: the database is the server's
+        from aotlib.study import database  # here: it is the server's
 
-        return store.export(Path(given))
+        return database.export(given)
     return answers.read_folder(given)
 
 
 def _clear(out_dir: Path) -> None:
     """Remove what an earlier analysis wrote: real answers are not to lie beside figures of simulated ones."""
-    for path in (out_dir / RECORD, out_dir / f"{LABEL}_{RECORD}"):
+    for path in (out_dir / named(RECORD, simulated) for simulated in (False, True)):
         if not path.is_file():
             continue
         for name in json.loads(path.read_text(encoding="utf-8"))["files"]:
-            for kind in (".csv", ".md", ".tex", ".png", ".pdf"):
+            for kind in KINDS:
                 (out_dir / name).with_suffix(kind).unlink(missing_ok=True)
         path.unlink()
 
@@ -143,10 +143,9 @@ def analysed(
     reasons = screened.loc[screened["left_out"] != "", "left_out"]
     counts = {"raters": len(screened), "left_out": len(reasons), "votes": len(counted)}
     study.numbers |= counts | {"missing": study.missing}
-    if study.simulated:
-        marked = {name: table.assign(raters=LABEL) for name, table in study.tables.items()}
-        return Findings(marked, study.figures, study.numbers, True)
-    return Findings(study.tables, study.figures, study.numbers, False)
+    study.numbers["sessions"] = screening.sessions(votes, plan)
+    found = {name: marked(table, study.simulated) for name, table in study.tables.items()}
+    return Findings(found, study.figures, study.numbers, study.simulated)
 
 
 class _Study:

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from aotlib.study.forms import FORMAT, checked
 from aotlib.study.plan import identity
 
-FORMAT = "aotlib-study-answers-1"
 COLUMNS = ["rater", "session", "number", "trial", "kind", "image", "catch", "practice", "shown", "choice", "seconds"]
 COLUMNS += ["at", "simulated"]
 CHOICES = {"pair": ("left", "right"), "real": ("real", "fake")}
 
 
 def read_folder(folder: str | Path) -> list[dict]:
-    r"""The answers in every .json file below `folder`, sorted by path.
+    r"""The answers in every .json file below `folder`, sorted by path, each with its path as `source`.
 
     Raises:
-        ValueError: when there is none, or a file is not one of answers.
+        ValueError: when there is none, or a file is not one of answers, naming what is wrong in it.
 
     Taught in notebook 09.
     """
@@ -34,61 +34,74 @@ def read_folder(folder: str | Path) -> list[dict]:
 def _read(path: Path) -> dict:
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON file: {error}") from error
     if not isinstance(given, dict) or given.get("format") != FORMAT:
         raise ValueError(f"{path} holds no answers: it has not the format {FORMAT}")
-    return given
+    return checked(given, str(path)) | {"source": str(path)}
 
 
 def votes(plan: dict, answers: Sequence[dict]) -> pd.DataFrame:
     r"""One row an answer, in the order of `answers`: `COLUMNS`.
 
     `number` is the place of the trial in its session, from 0; `shown` the methods from left to right, with "truth" and
-    "broken" for those pictures; `choice` as it was given, a ranking as a tuple of places; `at` a time in UTC.
+    "broken" for those pictures; `choice` as it was given, a ranking as a tuple of places; `at` a time in UTC. What is
+    there twice, such as in a server's database and in the archive of it, counts once, as it comes first.
+
+    Args:
+        answers: each may have a `source`, which errors name.
 
     Raises:
-        ValueError: that names the rater and the trial, for answers to another plan or to a trial that is not of the
-            session, for a choice that the trial does not offer, and for a trial or a session that a rater answered
-            twice.
+        ValueError: that names the source, the rater and the trial, for answers to another plan or to a trial that is
+            not of the session, for a choice that the trial does not offer or that came before the least time, for a
+            trial that is twice in a file, and for two sources that contradict each other.
 
     Taught in notebook 09.
     """
-    expected, seen = identity(plan), set()
-    rows: list[dict] = []
-    for given in answers:
-        rater, session = _of_plan(plan, given, expected)
-        if (rater, session) in seen:
-            raise ValueError(f"session {session} of rater {rater} is there twice: was a file copied?")
-        seen.add((rater, session))
-        rows += _rows(plan, given, rater, session)
+    expected = identity(plan)
+    found: dict[tuple[str, int], dict[str, dict]] = {}
+    for number, given in enumerate(answers):
+        source = given.get("source") or f"answers {number}"
+        given = checked({key: value for key, value in given.items() if key != "source"}, source)
+        _check_plan(plan, given, expected, source)
+        _merge(found.setdefault((given["rater"], given["session"]), {}), _rows(plan, given, source))
+    rows = [row for session in found.values() for row in session.values()]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["at"] = pd.to_datetime(table["at"], utc=True, format="ISO8601")
     return table.astype({"catch": bool, "practice": bool, "simulated": bool, "seconds": float})
 
 
-def _of_plan(plan: dict, given: dict, expected: str) -> tuple[str, int]:
-    """Rater and session of one file of answers, once it is found to be of this plan."""
-    rater, session = str(given.get("rater", "")), given.get("session")
-    if given.get("plan") != expected:
-        told = f"the answers of rater {rater} belong to the plan {str(given.get('plan'))[:12]}..."
+def _check_plan(plan: dict, given: dict, expected: str, source: str) -> None:
+    if given["plan"] != expected:
+        told = f"{source}: the answers of rater {given['rater']} belong to the plan {given['plan'][:12]}..."
         raise ValueError(f"{told}, not to {expected[:12]}... Was plan.json changed or made anew since?")
-    if not isinstance(session, int) or not 0 <= session < len(plan["sessions"]):
-        raise ValueError(f"rater {rater}: the plan has no session {session!r}")
-    if not rater or not isinstance(given.get("simulated"), bool):
-        raise ValueError(f"rater {rater!r}, session {session}: answers must name a rater and say whether simulated")
-    return rater, session
+    if given["session"] >= len(plan["sessions"]):
+        raise ValueError(f"{source}: rater {given['rater']}: the plan has no session {given['session']}")
 
 
-def _rows(plan: dict, given: dict, rater: str, session: int) -> Iterable[dict]:
+def _merge(known: dict[str, dict], rows: Iterable[dict]) -> None:
+    """What is new in `rows` is added to those `known` of the same rater and session."""
+    for row in rows:
+        first = known.setdefault(row["trial"], row)
+        for key in ("choice", "simulated"):
+            if first[key] != row[key]:
+                told = f"{key} is {first[key]!r} in {first['source']} and {row[key]!r} in {row['source']}"
+                raise ValueError(f"rater {row['rater']}, trial {row['trial']}: {told}. Find out which one is right")
+
+
+def _rows(plan: dict, given: dict, source: str) -> Iterable[dict]:
+    rater, session = given["rater"], given["session"]
     trials = {trial["trial"]: (number, trial) for number, trial in enumerate(plan["sessions"][session]["trials"])}
-    common = {"rater": rater, "session": session, "simulated": given["simulated"]}
+    common = {"rater": rater, "session": session, "simulated": given["simulated"], "source": source}
     for answer in given["answers"]:
+        where = f"{source}: rater {rater}, trial {answer['trial']}"
         if answer["trial"] not in trials:
-            raise ValueError(f"rater {rater}: trial {answer['trial']} is not of session {session}, or answered twice")
+            raise ValueError(f"{where} is not of session {session}, or answered twice")
         number, trial = trials.pop(answer["trial"])
+        if answer["seconds"] < plan["minimum_s"]:
+            raise ValueError(f"{where}: answered after {answer['seconds']} s, before the plan's {plan['minimum_s']} s")
         shown = tuple(_name(plan["files"][file]) for file in trial["shown"])
-        choice = checked_choice(answer["choice"], trial, plan["ties"], f"rater {rater}, trial {answer['trial']}")
+        choice = checked_choice(answer["choice"], trial, plan["ties"], where)
         about = {key: trial[key] for key in ("trial", "kind", "image", "catch", "practice")}
         timed = {"seconds": answer["seconds"], "at": answer["at"]}
         yield common | about | timed | {"number": number, "shown": shown, "choice": choice}

@@ -61,7 +61,9 @@ def synthetic_plan(setting: Setting, seed: int) -> dict:
         f"{number:016x}": Picture(role, image, name, "", "", (1, 1)) for number, (image, role, name) in enumerate(cells)
     }
     design = Design(**{**vars(setting.design), "seed": seed})
-    return plan.assemble(methods, files, schedule(methods, images, design), seed=seed, ties=setting.ties)
+    secret = f"simulated {seed}"
+    sessions = schedule(methods, images, design, secret=secret)
+    return plan.assemble(methods, files, sessions, seed=seed, secret=secret, ties=setting.ties)
 
 
 def studies(setting: Setting, count: int, *, seed: int = 0, n_resamples: int = 300) -> Iterator[dict]:

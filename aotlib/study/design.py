@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from aotlib.choices import check_choice
+from aotlib.study import keys
 
 TRUTH, BROKEN = "truth", "broken"  # stand where a method's name can
 KINDS = ("real", "pair", "rank")  # in this order: who has compared fills of a picture would know it among the real ones
+MOST_CATCHES = 0.1  # catch trials for each other trial: with more, raters are tested more than asked
 MOST_ITEMS = 5_000  # sets of methods to rank: with more, none would come twice in a study
 
 
@@ -29,10 +31,10 @@ class Design:
             none; 10 to 20 give a rate of fooling.
         rank: `rank_of` fills to put in order, so many times a session; 0 for none.
         rank_of: fills in a ranking, 3 or more, and not more than there are methods.
-        catch_share: catch trials (the truth beside noise) for each other trial: 0.08 puts 4 on top of 40; at least
-            one, unless 0.
+        catch_share: catch trials (noise, beside the truth or among fills) for each other trial: 0.08 puts 4 on top of
+            40; at least one, unless 0.
         practice: trials of each kind in use that come first and do not count.
-        seed: of everything that is drawn: the same seed and pictures give the same plan.
+        seed: of everything that is drawn, beside the plan's own secret, which only plan.json has.
     """
 
     sessions: int = 30
@@ -49,15 +51,32 @@ class Design:
         r"""Catch trials a session."""
         return math.ceil(self.catch_share * (self.pair + self.real + self.rank))
 
+    @property
+    def catch_warning(self) -> str:
+        r"""A sentence, when there are more catch trials than 10 for each 100 others; else nothing.
 
-def schedule(methods: Sequence[str], images: Sequence[str], design: Design) -> list[list[dict]]:
+        >>> Design(pair=3).catch_warning
+        '1 catch trial on top of 3 others, more than the usual 5 to 10 of 100: plan 10 trials or more a session'
+        """
+        others, catches = self.pair + self.real + self.rank, self.n_catches
+        if catches <= MOST_CATCHES * others:
+            return ""
+        told = f"{catches} catch trial{'' if catches == 1 else 's'} on top of {others} others"
+        return f"{told}, more than the usual 5 to 10 of 100: plan {10 * catches} trials or more a session"
+
+
+def schedule(methods: Sequence[str], images: Sequence[str], design: Design, *, secret: str = "") -> list[list[dict]]:
     r"""The trials of each session, in order: dicts of kind, catch, practice, image and shown, names from left to right.
 
     Over all sessions every pair of methods comes on every image equally often, give or take one (`pair`), and each of
     the two stands on the left equally often, give or take one. Rankings deal out all sets of `rank_of` methods in the
-    same way. Of the trials real or fake about half show the truth and the others each method about equally often; no
-    session shows an image twice in them as long as there are enough. A session starts with practice; then come the
-    kinds in the order of `KINDS`, each shuffled, with the catch trials spread over the session.
+    same way. Of all trials real or fake half show the truth, but how many a session has varies, so that who counts
+    learns nothing; the others show each method about equally often. No session shows an image twice in them as long
+    as there are enough. A session starts with practice; then come the kinds in the order of `KINDS`, each shuffled,
+    with the catch trials spread over the session, each of the kind that it stands among.
+
+    Args:
+        secret: of the plan; who knows it and the seed can compute all of this.
 
     >>> plan = Design(sessions=2, pair=3, practice=0, catch_share=0)
     >>> sessions = schedule(["ours", "grey", "Telea"], ["a", "b"], plan)
@@ -70,7 +89,7 @@ def schedule(methods: Sequence[str], images: Sequence[str], design: Design) -> l
     Taught in notebook 09.
     """
     _check(methods, images, design)
-    rng = np.random.default_rng(design.seed)
+    rng = keys.generator(secret, "schedule", design.seed)
     dealers = {kind: _dealer(kind, methods, images, design, rng) for kind in KINDS if getattr(design, kind)}
     items = {kind: _items(kind, methods, design.rank_of) for kind in dealers}
     return [_session(dealers, items, images, design, rng) for _ in range(design.sessions)]
@@ -108,23 +127,42 @@ def _dealer(
     items = _items(kind, methods, design.rank_of)
     done = np.zeros((len(items), len(images)))  # how often each item was shown on each image
     lead = np.zeros(len(items))  # how much more often an item stood as written than turned
-    while True:
+    photographs = np.array([item == (TRUTH,) for item in items])
+    counts = _photographs(design, rng) if kind == "real" else itertools.repeat(0)
+    for count in counts:
         trials = []
-        for item, image in _dealt(done, getattr(design, kind), kind == "real", rng):
+        for item, image in _dealt(done, getattr(design, kind), photographs, count, rng):
             shown = _placed(items[item], lead, item, rng)
             trials.append(_trial(kind, images[image], shown))
         yield trials
 
 
-def _dealt(done: np.ndarray, count: int, fresh: bool, rng: np.random.Generator) -> list[tuple[int, int]]:
+def _photographs(design: Design, rng: np.random.Generator) -> Iterator[int]:
+    """How many of its single pictures are photographs, a number a session: half, more or fewer, and half in all."""
+    while True:
+        counts: list[int] = []
+        while len(counts) < design.sessions - 1:
+            widest = min(-(-design.real // 4), design.real // 2)
+            more = design.real // 2 + int(rng.integers(-widest, widest + 1))
+            counts += [more, design.real - more]
+        if len(counts) < design.sessions:
+            counts.append((design.real + int(rng.integers(2))) // 2)
+        yield from map(int, rng.permutation(counts))
+
+
+def _dealt(
+    done: np.ndarray, count: int, photographs: np.ndarray, n_photographs: int, rng: np.random.Generator
+) -> list[tuple[int, int]]:
     """`count` cells (item, image) of those that were `done` least, on images and items new to the session.
 
-    `fresh` sets an image that is new to the session above everything else.
+    `n_photographs` of them are of the items that are `photographs`. Where there are any such items, an image that is
+    new to the session goes above everything else.
     """
     here_image, here_item, cells = np.zeros(done.shape[1]), np.zeros(len(done)), []
-    for _ in range(count):
-        first, second = (1e3, 1e6) if fresh else (1e6, 1e3)
+    first, second = (1e3, 1e6) if photographs.any() else (1e6, 1e3)
+    for wanted in rng.permutation(np.arange(count) < n_photographs):
         score = first * done + second * here_image + here_item[:, None] + rng.random(done.shape)
+        score[photographs != wanted] = np.inf
         item, image = np.unravel_index(score.argmin(), score.shape)
         done[item, image] += 1
         here_image[image] += 1
@@ -136,7 +174,7 @@ def _dealt(done: np.ndarray, count: int, fresh: bool, rng: np.random.Generator) 
 def _placed(names: tuple[str, ...], lead: np.ndarray, item: int, rng: np.random.Generator) -> tuple[str, ...]:
     """The names from left to right: of two each is on the left as often as the other, more are shuffled."""
     if len(names) != 2:
-        return tuple(names[i] for i in rng.permutation(len(names)))
+        return _shuffled(names, rng)
     turned = lead[item] > 0 or (lead[item] == 0 and rng.random() < 0.5)
     lead[item] += -1 if turned else 1
     return names[::-1] if turned else names
@@ -156,40 +194,35 @@ def _session(
         for kind in dealt
         for number in range(design.practice)
     ]
-    kind = "real" if set(dealt) == {"real"} else "pair"
     if design.n_catches:
-        first = len(dealt.get("real", ())) if kind == "pair" else 0  # no pair stands among the single pictures
+        first = len(dealt.get("real", ())) if len(dealt) > 1 else 0  # two fills or more tell better who looks
         edges = np.linspace(first, len(trials), design.n_catches + 1)
         places = [int(rng.uniform(low, high)) + 1 for low, high in itertools.pairwise(edges)]
         for place in reversed(places):
-            trials.insert(place, _catch(kind, images[rng.integers(len(images))], rng))
+            kind = trials[place - 1]["kind"]
+            trials.insert(place, _catch(kind, images[rng.integers(len(images))], items[kind], rng))
     return practice + trials
 
 
 def _rehearsal(kind: str, number: int, items: list, trials: list[dict], images: Sequence[str], rng) -> dict:
-    """A trial that does not count, on an image that the session shows least; where it can be, with a right choice."""
+    """A trial that does not count, on an image that the session shows least; where it can be, with a right choice.
+
+    The first ranking has a broken fill, as catch trials have, the second has none.
+    """
     names = [trial["image"] for trial in trials]
     image = min(images, key=lambda image: (names.count(image), rng.random()))
-    item = items[rng.integers(len(items))]
-    shown = {"pair": (TRUTH, BROKEN), "real": ((TRUTH, BROKEN)[number % 2],), "rank": item}[kind]
-    return _trial(kind, image, tuple(shown[i] for i in rng.permutation(len(shown)))) | {"practice": True}
+    if kind == "rank" and number % 2:
+        return _trial(kind, image, _shuffled(items[rng.integers(len(items))], rng)) | {"practice": True}
+    trial = _catch(kind, image, items, rng) | {"catch": False, "practice": True}
+    return trial | {"shown": ((TRUTH, BROKEN)[number % 2],)} if kind == "real" else trial
 
 
-def _catch(kind: str, image: str, rng: np.random.Generator) -> dict:
+def _catch(kind: str, image: str, items: list, rng: np.random.Generator) -> dict:
     """A trial that everybody who looks gets right."""
-    if kind == "real":
-        return _trial(kind, image, (BROKEN,), catch=True)
-    return _trial(kind, image, (TRUTH, BROKEN) if rng.random() < 0.5 else (BROKEN, TRUTH), catch=True)
+    fills = _shuffled(items[rng.integers(len(items))], rng)[1:] if kind == "rank" else ()
+    shown = {"pair": (TRUTH, BROKEN), "real": (BROKEN,), "rank": (*fills, BROKEN)}[kind]
+    return _trial(kind, image, _shuffled(shown, rng), catch=True)
 
 
-def right_choice(kind: str, shown: Sequence[str]) -> str | None:
-    r"""What everybody who looks chooses in a trial with a truth or a broken fill; None where it is a matter of taste.
-
-    >>> right_choice("pair", ("broken", "truth")), right_choice("real", ("broken",)), right_choice("pair", ("a", "b"))
-    ('right', 'fake', None)
-
-    Taught in notebook 09.
-    """
-    if kind == "pair" and set(shown) == {TRUTH, BROKEN}:
-        return "left" if shown[0] == TRUTH else "right"
-    return {(TRUTH,): "real", (BROKEN,): "fake"}.get(tuple(shown)) if kind == "real" else None
+def _shuffled(names: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
+    return tuple(names[i] for i in rng.permutation(len(names)))

@@ -7,15 +7,16 @@ Taught in notebook 09.
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from aotlib.choices import nearest
 from aotlib.records import write_json
-from aotlib.study import stimuli
-from aotlib.study.design import BROKEN, KINDS, TRUTH, Design, right_choice, schedule
+from aotlib.study import keys, stimuli
+from aotlib.study.catches import right_choice
+from aotlib.study.design import BROKEN, KINDS, TRUTH, Design, schedule
 from aotlib.study.stimuli import INPUT, Picture
 
 FORMAT, PUBLIC = "aotlib-study-plan-1", "aotlib-study-session-1"
@@ -32,6 +33,7 @@ RULES = {  # who is left out, fixed before anyone answers
     "catch_failures_allowed": 0.2,  # share of the catch trials
     "fewest_answers": 0.8,  # share of the trials of a session
     "fastest_median_s": 1.0,  # median time to a choice
+    "constant_from": 10,  # so many answers of one kind, all the same
 }
 INPUTS_OF = ("pair", "rank")  # kinds that show the picture with its hole beside the fills
 
@@ -52,6 +54,7 @@ def make(
     minimum_s: float = 0.5,
     ties: bool = False,
     rules: Mapping[str, float] | None = None,
+    secret: str | None = None,
 ) -> Path:
     r"""``out_dir/plan.json`` holds the plan, ``out_dir/pictures`` its pictures; the path of the former.
 
@@ -63,6 +66,9 @@ def make(
         minimum_s: seconds before a choice is taken.
         ties: whether a rater may say that neither is better.
         question, rules: what differs from `QUESTIONS` and `RULES`.
+        secret: what all names and draws follow from; random, when not given. With the same one, the same seed and
+            pictures give the same plan, and whoever knows it can tell whose picture is whose: give one to studies
+            only that no person will see.
 
     Raises:
         ValueError: when the folders do not fit together or the design is impossible; nothing is written then.
@@ -79,11 +85,11 @@ def make(
     if clash := {"masks", "inputs", TRUTH, BROKEN} & set(methods):
         raise ValueError(f"a method cannot be called {', '.join(map(repr, clash))}: give it another name")
     files = stimuli.pair_up({**methods, **more}, truth, only)
-    sessions = schedule(list(methods), list(files), design)
-    rng = np.random.default_rng([design.seed, 1])
-    ids = _ids(rng, len(files) * (len(methods) + 3), 8)
-    pictures = stimuli.write_pictures(files, out_dir, ids, hole=hole, rng=rng)
-    said = {"title": title, "consent": consent, "question": question, "rules": rules}
+    secret = secrets.token_bytes(32).hex() if secret is None else secret
+    sessions = schedule(list(methods), list(files), design, secret=secret)
+    rng = keys.generator(secret, "broken", design.seed)
+    pictures = stimuli.write_pictures(files, out_dir, partial(keys.name, secret, "picture"), hole=hole, rng=rng)
+    said = {"title": title, "consent": consent, "question": question, "rules": rules, "secret": secret}
     plan = assemble(methods, pictures, sessions, seed=design.seed, minimum_s=minimum_s, ties=ties, **said)
     return write_json(out_dir / "plan.json", plan)
 
@@ -94,6 +100,7 @@ def assemble(
     sessions: Sequence[Sequence[dict]],
     *,
     seed: int,
+    secret: str,
     title: str = "",
     question: Mapping[str, str] | None = None,
     consent: str = CONSENT,
@@ -101,14 +108,19 @@ def assemble(
     ties: bool = False,
     rules: Mapping[str, float] | None = None,
 ) -> dict:
-    r"""The content of plan.json; `pictures` by id, `sessions` of `aotlib.study.design.schedule`."""
+    r"""The content of plan.json; `pictures` by id, `sessions` of `aotlib.study.design.schedule`.
+
+    Raises:
+        ValueError: for a question or rule that there is not, and for an empty secret.
+    """
+    if not secret:
+        raise ValueError("the secret of a plan is empty: anyone could compute whose picture is whose; leave it out")
     place = {(one.image, one.method or one.role): name for name, one in pictures.items()}
-    rng = np.random.default_rng([seed, 2])
-    trial_ids = iter(_ids(rng, sum(map(len, sessions)), 6))
     return {
         "format": FORMAT,
         "title": title,
         "seed": seed,
+        "secret": secret,
         "question": QUESTIONS | _known(question, QUESTIONS, "question"),
         "consent": consent,
         "minimum_s": float(minimum_s),
@@ -117,10 +129,7 @@ def assemble(
         "methods": list(methods),
         "images": sorted({one.image for one in pictures.values()}),
         "files": {name: one._replace(size=list(one.size))._asdict() for name, one in pictures.items()},
-        "sessions": [
-            {"session": number, "trials": [_written(trial, next(trial_ids), place) for trial in trials]}
-            for number, trials in enumerate(sessions)
-        ],
+        "sessions": [_session(number, trials, secret, place) for number, trials in enumerate(sessions)],
     }
 
 
@@ -131,12 +140,9 @@ def _known(given: Mapping | None, known: Mapping, what: str) -> dict:
     return dict(given or {})
 
 
-def _ids(rng: np.random.Generator, count: int, n_bytes: int) -> list[str]:
-    """`count` different random names of hexadecimal digits."""
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found[rng.bytes(n_bytes).hex()] = None
-    return list(found)
+def _session(number: int, trials: Sequence[dict], secret: str, place: Mapping[tuple[str, str], str]) -> dict:
+    names = [keys.name(secret, "trial", number, at) for at in range(len(trials))]
+    return {"session": number, "trials": [_written(*one, place) for one in zip(trials, names, strict=True)]}
 
 
 def _written(trial: dict, name: str, place: Mapping[tuple[str, str], str]) -> dict:
@@ -184,7 +190,8 @@ def identity(plan: dict) -> str:
 
 
 def public(plan: dict, session: int) -> dict:
-    r"""What a rater's page may know of a session: no names of methods or images, no paths, and not what is a catch.
+    r"""What a rater's page may know of a session: neither secret nor names of methods or images, no paths, and not what
+    is a catch.
 
     Practice trials with a right choice tell it (`right`), so that a page can say whether it was found.
 
@@ -207,4 +214,5 @@ def _seen(plan: dict, trial: dict) -> dict:
     told = {key: trial[key] for key in ("trial", "kind", "practice", "input", "shown")}
     files = [plan["files"][name] for name in trial["shown"]]
     right = right_choice(trial["kind"], [file["method"] or file["role"] for file in files])
-    return told | {"size": files[0]["size"]} | ({"right": right} if trial["practice"] and right else {})
+    found = trial["practice"] and right is not None
+    return told | {"size": files[0]["size"]} | ({"right": right} if found else {})

@@ -5,7 +5,7 @@ Taught in notebook 09.
 
 import pandas as pd
 
-from aotlib.study.design import right_choice
+from aotlib.study.catches import is_right
 
 
 def right(votes: pd.DataFrame) -> pd.Series:
@@ -17,8 +17,8 @@ def right(votes: pd.DataFrame) -> pd.Series:
 
     Taught in notebook 09.
     """
-    expected = [right_choice(kind, shown) for kind, shown in zip(votes["kind"], votes["shown"], strict=True)]
-    return votes["choice"] == pd.Series(expected, index=votes.index, dtype=object)
+    told = zip(votes["kind"], votes["shown"], votes["choice"], strict=True)
+    return pd.Series([is_right(*one) for one in told], index=votes.index, dtype=bool)
 
 
 def screen(votes: pd.DataFrame, plan: dict) -> pd.DataFrame:
@@ -26,7 +26,9 @@ def screen(votes: pd.DataFrame, plan: dict) -> pd.DataFrame:
 
     Columns `rater, session, trials, answers, catches, failed, median_s, left_out`; practice is not counted. A session
     is left out when more than the allowed share of its catch trials was answered wrongly, when fewer than the wanted
-    share of its trials was answered, or when half of its answers came faster than the limit.
+    share of its trials was answered, when half of its answers came faster than the limit, or when all answers of a
+    kind are the same, such as "filled in" for photographs, too, and there are `constant_from` of them or more; always
+    "real" may be meant.
 
     Taught in notebook 09.
     """
@@ -37,12 +39,13 @@ def screen(votes: pd.DataFrame, plan: dict) -> pd.DataFrame:
         catches = part[part["catch"]]
         counted = {"trials": len(trials), "answers": len(part), "catches": len(catches)}
         found = counted | {"failed": int((~right(catches)).sum()), "median_s": part["seconds"].median()}
-        rows.append({"rater": rater, "session": session} | found | {"left_out": _reasons(found, plan["rules"])})
+        reasons = _reasons(found, plan["rules"]) + _constant(part, plan["rules"]["constant_from"])
+        rows.append({"rater": rater, "session": session} | found | {"left_out": "; ".join(reasons)})
     columns = ["rater", "session", "trials", "answers", "catches", "failed", "median_s", "left_out"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _reasons(found: dict, rules: dict) -> str:
+def _reasons(found: dict, rules: dict) -> list[str]:
     allowed = rules["catch_failures_allowed"] * found["catches"]
     kinds = {
         f"failed {found['failed']} of {found['catches']} catch trials": found["failed"] > allowed,
@@ -50,7 +53,33 @@ def _reasons(found: dict, rules: dict) -> str:
         < rules["fewest_answers"] * found["trials"],
         f"median {found['median_s']:.2g} s": found["median_s"] < rules["fastest_median_s"],
     }
-    return "; ".join(reason for reason, true in kinds.items() if true)
+    return [reason for reason, true in kinds.items() if true]
+
+
+def _constant(part: pd.DataFrame, fewest: float) -> list[str]:
+    """The kinds of which all answers, catch trials included, are the same.
+
+    To call everything real is not among them: good fills and ten pictures make an honest rater do so, and to leave
+    those out would make methods look worse; who does so without a look fails catch trials.
+    """
+    found = []
+    for kind, answers in part.groupby("kind"):
+        first = answers["choice"].iloc[0]
+        if len(answers) >= fewest and len(set(answers["choice"])) == 1 and first != "real":
+            found.append(f"always {first} ({kind})")
+    return found
+
+
+def sessions(votes: pd.DataFrame, plan: dict) -> dict[str, list[int]]:
+    r"""Numbers of the sessions that more than one rater answered, `doubled`, and that nobody did, `lacking`.
+
+    The plan is balanced over all of its sessions, each answered once.
+
+    Taught in notebook 09.
+    """
+    raters = votes.groupby("session")["rater"].nunique()
+    doubled = [int(number) for number in raters.index[raters > 1]]
+    return {"doubled": doubled, "lacking": sorted(set(range(len(plan["sessions"]))) - set(raters.index))}
 
 
 def kept(votes: pd.DataFrame, screened: pd.DataFrame) -> pd.DataFrame:

@@ -7,47 +7,39 @@ import hashlib
 import hmac
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.types import ASGIApp
 
 from aotlib.study import page, progress
-from aotlib.study.guard import Guard, Limiter, address
+from aotlib.study.forms import Answer, Strict, Viewport
+from aotlib.study.guard import LOCAL, Guard, Limiter, address
 from aotlib.study.store import Refused, Store
 
 LARGEST = 16_384  # bytes of a body: the answer to a ranking of 10 takes less than 200
 FOREVER = {"Cache-Control": "private, max-age=86400, immutable"}  # a picture's name stands for its content
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
-Side = Annotated[int, Field(ge=1, le=100_000)]
-Place = Annotated[int, Field(ge=0, le=99)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+class Begin(Strict):
+    r"""What a browser says of itself: width and height of its window, CSS pixels, and a random name of this request.
+
+    `invitation` is the word without which nobody takes part, where the study has one.
+    """
+
+    viewport: Viewport | None = None
+    nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    invitation: Annotated[str, Field(max_length=200)] = ""
 
 
-class Begin(_Strict):
-    r"""What a browser says of itself: the width and height of its window, CSS pixels."""
-
-    viewport: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
-
-
-class Answer(_Strict):
-    r"""One answer; `seconds` from pictures shown to choice confirmed."""
-
-    trial: Annotated[str, Field(pattern=r"^[0-9a-f]{1,32}$")]
-    choice: Annotated[str, Field(max_length=8)] | Annotated[list[Place], Field(max_length=100)]
-    seconds: Annotated[float, Field(ge=0)]
-
-
-class Empty(_Strict):
+class Empty(Strict):
     r"""A body that says nothing."""
 
 
@@ -57,20 +49,32 @@ class Study:
     Args:
         folder: the study's folder, whose pictures were held against the plan.
         key: opens the progress page.
+        invitation: a word that raters must give before they begin; "" lets everybody in.
     """
 
-    def __init__(self, folder: Path, plan: dict, store: Store, key: str, words: Mapping[str, str]) -> None:
-        self.folder, self.plan, self.store, self.key = folder, plan, store, key
+    def __init__(
+        self, folder: Path, plan: dict, store: Store, key: str, words: Mapping[str, str], *, invitation: str = ""
+    ) -> None:
+        self.folder, self.plan, self.store, self.key, self.invitation = folder, plan, store, key, invitation
         self.sessions = [page.session_of(plan, number) for number in range(len(plan["sessions"]))]
         self.html, self.script, self.style = page.html(plan, words), page.script(), page.style()
         self.begins = Limiter(rate=1, burst=300)  # by address: a class room stands behind one
         self.calls = Limiter(rate=4, burst=60)  # by token: after a lost connection many answers come at once
         self.strangers = Limiter(rate=0.2, burst=20)  # by address: wrong tokens; a right one always opens
         self.guesses = Limiter(rate=0.1, burst=10)  # by address: keys of the progress page, right or wrong
+        self.words = Limiter(rate=0.2, burst=20)  # by address: wrong invitations; after them a right one waits, too
 
-    def check_begin(self, request: Request) -> None:
-        if not self.begins.allows(address(request)):
+    def check_begin(self, request: Request, invitation: str) -> None:
+        who = address(request)
+        if not self.begins.allows(who):
             raise Refused(429, "too many begin at once from this address; try again in a moment")
+        if not self.invitation:
+            return
+        if not self.words.allows(who, count=False):
+            raise Refused(429, "too many wrong invitations from this address; try again in a minute")
+        if not hmac.compare_digest(invitation.strip().encode(), self.invitation.encode()):
+            self.words.allows(who)
+            raise Refused(403, "this study is for invited people" if not invitation else "that is not the invitation")
 
     def refused(self, request: Request, error: Refused) -> JSONResponse:
         """What is refused is told in a line; who guesses tokens is slowed down."""
@@ -92,8 +96,8 @@ class Study:
         return given.credentials
 
 
-def application(study: Study) -> ASGIApp:
-    r"""The server of a study, as an ASGI application without any page about itself.
+def application(study: Study, hosts: Collection[str] = LOCAL) -> ASGIApp:
+    r"""The server of a study, as an ASGI application without any page about itself, that answers to `hosts` only.
 
     Taught in notebook 09.
     """
@@ -105,7 +109,7 @@ def application(study: Study) -> ASGIApp:
     app.add_exception_handler(Refused, study.refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(sqlite3.OperationalError, _not_kept)
-    return Guard(app)  # outside of all that the framework does, so that no reply goes round it
+    return Guard(app, hosts)  # outside of all that the framework does, so that no reply goes round it
 
 
 def _malformed(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -129,10 +133,11 @@ def _pages(study: Study) -> APIRouter:
         routes.add_api_route(path, _sends(text, kind), methods=["GET", "HEAD"])
 
     @routes.get("/picture/{name}.png")
-    def picture(name: str) -> FileResponse:
+    def picture(name: str) -> Response:
         if name not in study.plan["files"]:
             raise Refused(404, "there is no such picture")
-        return FileResponse(study.folder / study.plan["files"][name]["path"], headers=FOREVER, media_type="image/png")
+        content = (study.folder / study.plan["files"][name]["path"]).read_bytes()
+        return Response(content, headers=FOREVER, media_type="image/png")  # a file's own time tells what it is of
 
     return routes
 
@@ -146,8 +151,8 @@ def _raters(study: Study) -> APIRouter:
 
     @routes.post("/begin")
     def begin(request: Request, given: Begin) -> dict:
-        study.check_begin(request)
-        token, rater, session = study.store.begin(given.viewport)
+        study.check_begin(request, given.invitation)
+        token, rater, session = study.store.begin(given.viewport, given.nonce)
         return {"token": token, "rater": rater, "session": study.sessions[session]}
 
     @routes.post("/resume")

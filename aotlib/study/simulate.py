@@ -18,8 +18,8 @@ from scipy.special import expit
 from aotlib.choices import check_choice
 from aotlib.records import write_json
 from aotlib.study import bradley_terry
-from aotlib.study.answers import FORMAT
 from aotlib.study.design import BROKEN, TRUTH
+from aotlib.study.forms import FORMAT
 from aotlib.study.plan import identity
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)  # when the first simulated rater sits down

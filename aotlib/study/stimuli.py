@@ -8,7 +8,7 @@ Taught in notebook 09.
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,7 +76,12 @@ def _listed(names: list[str]) -> str:
 
 
 def write_pictures(
-    files: Mapping[str, Mapping[str, Path]], out_dir: Path, ids: list[str], *, hole: str, rng: np.random.Generator
+    files: Mapping[str, Mapping[str, Path]],
+    out_dir: Path,
+    name: Callable[[str, str, str], str],
+    *,
+    hole: str,
+    rng: np.random.Generator,
 ) -> dict[str, Picture]:
     r"""Every picture lies in ``out_dir/pictures`` as a PNG file named by its id: so many pixels, and nothing else.
 
@@ -85,7 +90,7 @@ def write_pictures(
 
     Args:
         files: of each image, as of `pair_up`.
-        ids: of files, in any order; as many as there are pictures: methods + 3 an image.
+        name: gives the id of a picture by image, role and method ("" if none).
         hole: the colour of the hole in masks.
 
     Raises:
@@ -95,11 +100,11 @@ def write_pictures(
     """
     from aotlib.images import write_image
 
-    left, found, unfinished = iter(ids), {}, out_dir / f".{FOLDER}"
+    found, unfinished = {}, out_dir / f".{FOLDER}"
     try:
         for image, paths in files.items():
             for (role, method), picture in _pictures(image, paths, hole, rng).items():
-                path = unfinished / f"{next(left)}.png"
+                path = unfinished / f"{name(image, role, method)}.png"
                 write_image(picture, path)
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 size = picture.shape[1::-1]

@@ -91,7 +91,8 @@ print(needed.round(2).to_string(index=False))
 #
 # ## 9.3 The plan, before anyone is asked
 # Every pair of methods comes on every image equally often, give or take one; each stands on the left equally often. A few *catch
-# trials* show the truth beside noise. The plan also fixes who is left out. Raters get `plans.public`: random names.
+# trials* show the truth beside noise, or noise among the fills to rank. The plan also fixes who is left out. Raters get `plans.public`:
+# random names, which follow from a secret that stays in the plan.
 #
 # **Guess**: how often does each of the ten pairs come on each image?
 # %% tags=["nbval-check-output"]
@@ -101,7 +102,8 @@ design = Design(sessions=sessions, pair=pair, real=real, rank=rank, seed=seed)
 if not answers_dir:
     plan_dir = f"{out_dir}/plan"
     shutil.rmtree(plan_dir, ignore_errors=True)
-    plans.make({name: place / name for name in fills}, place / "truth", plan_dir, masks=place / "masks", design=design)
+    shown_to = {"masks": place / "masks", "design": design, "secret": "of this notebook"}  # yours is random
+    plans.make({name: place / name for name in fills}, place / "truth", plan_dir, **shown_to)
 plan = plans.read(plan_dir, check_files=True)
 trials = pd.DataFrame([trial for session in plan["sessions"] for trial in session["trials"] if not trial["practice"]])
 compared = trials[(trials.kind == "pair") & ~trials.catch]
@@ -122,14 +124,16 @@ print(f"{html.name}?session=0 to ?session={len(plan['sessions']) - 1}: {html.sta
 # vary from rater to rater and from image to image. Four of them are no good raters: one leans to the left, one tires, one does not look,
 # one answers the opposite. If `answers_dir` names a folder, these lines read it instead.
 # %%
-from aotlib.study import answers, pictures, simulate
+from aotlib.study import answers, marks, pictures, simulate
 
 world = simulate.World(dict(zip([*fills, "truth"], (0.7, -0.9, 0.0, -0.2, 0.4, 1.2))), side=0.25)
 kinds = ["careful"] * (sessions - 4) + ["leaning", "tired", "inattentive", "adversarial"]
 given = answers.read_folder(answers_dir) if answers_dir else simulate.answers(plan, world, raters=kinds, seed=seed)
 votes = answers.votes(plan, given)
 simulated = bool(votes.simulated.any())
-label = "simulated_" if simulated else ""
+label = marks.named("", simulated)  # in the name of every file
+for folder in ("tables", "figures"):
+    marks.clear(Path(out_dir, folder))  # of a run before
 print(f"{len(votes)} answers of {votes.rater.nunique()} raters, simulated: {simulated}")
 fig = pictures.over_time(votes, simulated=simulated)
 figures.save(fig, f"{out_dir}/figures", f"{label}over_time")
@@ -146,9 +150,9 @@ from aotlib.study import screening
 
 screened = screening.screen(votes, plan)
 counted = screening.kept(votes, screened)
-tables.write(screened.assign(simulated=simulated), f"{out_dir}/tables", f"{label}raters")
+tables.write(marks.marked(screened, simulated), f"{out_dir}/tables", f"{label}raters")
 out = screened[screened.left_out != ""]
-print(out[["session", "catches", "failed", "median_s", "left_out"]].to_string(index=False))
+print(marks.said(out[["session", "catches", "failed", "median_s", "left_out"]].to_string(index=False), simulated))
 # %% [markdown]
 # Read it: who does not look, and who answers the opposite, fail where everybody else succeeds. Leaning to a side does not fail a catch
 # trial: the model has to take care of it (9.8). Tiring shows only when catch trials come late.
@@ -162,8 +166,8 @@ print(out[["session", "catches", "failed", "median_s", "left_out"]].to_string(in
 # **Guess**: which interval is wider?
 # %%
 preferred = rates.preferences(counted, plan["methods"], seed=seed)
-tables.write(preferred.assign(simulated=simulated), f"{out_dir}/tables", f"{label}preferences")
-print(preferred.drop(columns=["wins", "ties", "p_exact", "p"]).round(3).to_string(index=False))
+tables.write(marks.marked(preferred, simulated), f"{out_dir}/tables", f"{label}preferences")
+print(marks.said(preferred.drop(columns=["wins", "ties", "p_exact", "p"]).round(3).to_string(index=False), simulated))
 fig = pictures.preference_bars(preferred, plan["methods"][0], simulated=simulated)
 figures.save(fig, f"{out_dir}/figures", f"{label}preferences")
 plt.show()
@@ -208,17 +212,17 @@ won, lost = vote_tables(pairs_of(counted[counted.kind == "pair"], plan["methods"
 best = fit(won, lost, prior=0)
 expected = (won + lost) * chance(best.theta, best.side)
 surplus = (won - expected).sum(2) - (won - expected).sum(1)  # on the left, and on the right
-print("wins beyond what the model expects, largest:", f"{abs(surplus).max():.4f}")
+print(marks.said(f"wins beyond what the model expects, largest: {abs(surplus).max():.4f}", simulated))
 # %%
-tables.write(scale.methods.assign(simulated=simulated), f"{out_dir}/tables", f"{label}abilities")
-tables.write(scale.differences.assign(simulated=simulated), f"{out_dir}/tables", f"{label}differences")
+tables.write(marks.marked(scale.methods, simulated), f"{out_dir}/tables", f"{label}abilities")
+tables.write(marks.marked(scale.differences, simulated), f"{out_dir}/tables", f"{label}differences")
 fig = pictures.scale(scale.methods, simulated=simulated)
 figures.save(fig, f"{out_dir}/figures", f"{label}abilities")
 plt.show()
 if simulated:
     true = simulate.true_abilities(world, plan["methods"])
     held = scale.methods.assign(true=scale.methods.method.map(dict(zip(plan["methods"], true.theta[0]))))
-    print(held.round(2).to_string(index=False))
+    print(marks.said(held.round(2).to_string(index=False), simulated))
 # %% [markdown]
 # Read it: two methods whose intervals overlap may still differ: `differences` has the interval of each difference. The true abilities are
 # closer together than the ones that the world was given, because tastes that vary flatten a mean preference.
@@ -230,20 +234,21 @@ figures.save(fig, f"{out_dir}/figures", f"{label}matrix")
 plt.show()
 pairs = pairs_of(counted[counted.kind == "pair"], plan["methods"])
 suits = goodness.goodness(pairs, design_effect=max(preferred.design_effect.mean(), 1), seed=seed)
-print(f"deviance {suits.deviance:.1f} on {suits.dof} degrees of freedom: p = {suits.p:.2f}, with clusters {suits.p_clustered:.2f}")
-print(f"lean to the left {scale.side['side']:.2f} [{scale.side['low']:.2f}, {scale.side['high']:.2f}] logits, p = {scale.side['p']:.3f}")
+told = f"deviance {suits.deviance:.1f} on {suits.dof} degrees of freedom: p = {suits.p:.2f}, with clusters {suits.p_clustered:.2f}"
+told += f"\nlean to the left {scale.side['side']:.2f} [{scale.side['low']:.2f}, {scale.side['high']:.2f}] logits, p = {scale.side['p']:.3f}"
+print(marks.said(told, simulated))
 # %% [markdown]
 # Read it: along a row or column of the matrix numbers should change in one direction; where they do not, one scale hides something, and the deviance
 # from a table with a number for every pair says whether by more than chance. A lean to the left, where there is one, favours no method, as
 # each stands there as often as on the right; it costs precision.
 #
 # ## 9.9 Real or fake?
-# One picture, no input beside it. Half of the trials show photographs: a rater who calls everything real would otherwise look like a triumph
-# of the method.
+# One picture, no input beside it. Half of all trials show photographs, some more or fewer in each session: a rater who calls everything
+# real would otherwise look like a triumph of the method.
 # %%
 if (counted.kind == "real").any():
     fooled = rates.fooled(counted, plan["methods"], seed=seed)
-    tables.write(fooled.assign(simulated=simulated), f"{out_dir}/tables", f"{label}fooled")
+    tables.write(marks.marked(fooled, simulated), f"{out_dir}/tables", f"{label}fooled")
     fig = pictures.fool_rates(fooled, simulated=simulated)
     figures.save(fig, f"{out_dir}/figures", f"{label}fooled")
     plt.show()
@@ -258,7 +263,7 @@ if (counted.kind == "real").any():
 if (counted.kind == "rank").any():
     ranked = abilities.estimate(counted, plan["methods"], kind="rank", seed=seed)
     both = scale.methods.merge(ranked.methods, on="method", suffixes=(" (pairs)", " (rankings)"))
-    print(both.round(2).to_string(index=False))
+    print(marks.said(both.round(2).to_string(index=False), simulated))
 # %% [markdown]
 # Read it: two scales from different trials of the same raters, in the same units; they should agree within their intervals.
 #
@@ -269,7 +274,8 @@ if (counted.kind == "rank").any():
 from aotlib.study import agreement
 
 alpha, order = agreement.alpha_of_pairs(counted, plan["methods"], seed=seed), agreement.concordance(counted, plan["methods"])
-print(f"alpha {alpha.alpha:.2f} [{alpha.low:.2f}, {alpha.high:.2f}], {alpha.n} pairs of fills; W {order.w:.2f}, p = {order.p:.2g}, {order.n} raters")
+told = f"alpha {alpha.alpha:.2f} [{alpha.low:.2f}, {alpha.high:.2f}], {alpha.n} pairs of fills"
+print(marks.said(f"{told}; W {order.w:.2f}, p = {order.p:.2g}, {order.n} raters", simulated))
 real_alpha = agreement.alpha_of_real(counted, seed=seed)
 rows = [("pairs: alpha", *alpha), ("real or fake: alpha", *real_alpha), ("pairs: W of raters' orders", order.w, np.nan, np.nan, order.n)]
 agreed = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n"]).dropna(subset="value", ignore_index=True)
@@ -295,7 +301,7 @@ long.to_csv(Path(out_dir, "tables", "metrics.csv"), index=False)
 if set(plan["methods"]) <= set(long.method) and set(plan["images"]) <= set(long.image):
     chosen = long[long.metric.isin(("psnr", "ssim", "hole_l1"))]
     seen = correlation.with_metrics(counted, correlation.metric_table(chosen, plan), plan["methods"], seed=seed)
-    tables.write(seen.assign(simulated=simulated), f"{out_dir}/tables", f"{label}metrics")
+    tables.write(marks.marked(seen, simulated), f"{out_dir}/tables", f"{label}metrics")
     fig = pictures.metric_agreement(seen, simulated=simulated)
     figures.save(fig, f"{out_dir}/figures", f"{label}metrics")
     plt.show()
@@ -334,7 +340,8 @@ for raters, images in ((20, 20), (100, 4)):
 # %%
 votes_of_pair, people, photographs = preferred.votes.mean(), counted.rater.nunique(), counted.image.nunique()
 effect = 1 + (votes_of_pair / people - 1) * 0.05 + (votes_of_pair / photographs - 1) * 0.1
-print(f"here: {votes_of_pair:.0f} votes, {people} raters, {photographs} images: expected {effect:.2f}, measured {preferred.design_effect.mean():.2f}")
+told = f"here: {votes_of_pair:.0f} votes, {people} raters, {photographs} images: expected {effect:.2f}"
+print(marks.said(f"{told}, measured {preferred.design_effect.mean():.2f}", simulated))
 # %% [markdown]
 # A measured one far from the guess would say that raters or images differ more, or less, than the plan thought: plan the next study with it.
 #
@@ -342,7 +349,8 @@ print(f"here: {votes_of_pair:.0f} votes, {people} raters, {photographs} images: 
 # %%
 everyone = votes[~votes.practice & ~votes.catch]
 careless = abilities.estimate(everyone, plan["methods"], n_resamples=100, seed=seed).methods
-print(careless.merge(scale.methods, on="method", suffixes=(" (all)", " (kept)"))[["method", "ability (all)", "ability (kept)"]].round(2).to_string(index=False))
+both = careless.merge(scale.methods, on="method", suffixes=(" (all)", " (kept)"))[["method", "ability (all)", "ability (kept)"]]
+print(marks.said(both.round(2).to_string(index=False), simulated))
 # %% [markdown]
 # Towards 0: who does not look and who answers the opposite make all methods more alike.
 #
@@ -355,7 +363,7 @@ for (left, right), choice in counted.loc[counted.kind == "pair", ["shown", "choi
     score = {"left": 1, "right": 0, "tie": 0.5}[choice]
     won[left], won[right] = won[left] + score, won[right] + 1 - score
 share = (won / played).sort_values(ascending=False)
-print(share.round(3).to_string())
+print(marks.said(share.round(3).to_string(), simulated))
 print("the same order as the abilities:", list(share.index) == list(scale.methods.method))
 # %%
 runs.finish(

@@ -8,7 +8,7 @@ import time
 
 import httpx2
 
-from aotlib.study.store import NAME, export
+from aotlib.study.database import NAME, export
 
 
 class Server:
@@ -34,7 +34,7 @@ class Server:
             line = self.process.stdout.readline()
             assert line, f"the server ended: {said}"
             said += line
-        self.address = re.search(r"raters +(http\S+)", said).group(1)
+        self.address = re.search(r"raters +(http[^?\s]+)", said).group(1)
         self.key = re.search(r"key: (\S+)", said).group(1)
         self.port = int(self.address.rstrip("/").rsplit(":", 1)[1])
         self.wait()

@@ -123,6 +123,82 @@ def test_answers_that_cannot_be_sent_can_be_saved(browser, server, plan):
     assert choices(server.answers()[0]) == rater.chosen
 
 
+REFUSES = """const real = window.fetch; let once = true;
+window.fetch = (path, options) => path === 'api/answer' && once
+  ? (once = false, Promise.resolve(new Response('{"detail": "no such choice"}', {status: 422})))
+  : real(path, options)"""
+LOSES = """const real = window.fetch; let once = true;
+window.fetch = (path, options) => real(path, options).then((reply) => {
+  if (path === 'api/begin' && once) { once = false; throw new TypeError('lost'); }
+  return reply;
+})"""
+
+
+def test_an_answer_that_the_server_refuses_is_kept_and_can_be_saved(browser, server, plan):
+    rater = opened(browser, server, plan, 0)
+    rater.agree()
+    rater.wait_for(rater.trials[0])
+    browser.ask(REFUSES)
+    rater.take()
+    browser.wait(SCREEN, "end")
+    told = browser.wait("return document.getElementById('text') && document.getElementById('arrival').textContent")
+    assert "did not accept 1 of your answers" in told and "All your answers have arrived" not in told
+    assert choices(server.answers()[0]) == rater.chosen[1:]
+    given = json.loads(browser.ask("return document.getElementById('text').value"))
+    both = answers.votes(plan, [*server.answers(), given]).set_index("trial").choice
+    assert [both[trial["trial"]] for trial in rater.trials] == [
+        tuple(one) if isinstance(one, list) else one for one in rater.chosen
+    ]
+    browser.driver.refresh()
+    browser.wait("return document.getElementById('arrival')?.textContent.includes('did not accept 1')")
+    browser.ask("localStorage.clear()")
+
+
+def test_a_place_whose_reply_got_lost_is_given_again(browser, server, plan):
+    rater = opened(browser, server, plan, 0)
+    browser.wait(SCREEN, "consent")
+    browser.ask(LOSES)
+    rater.go()
+    browser.wait("return document.getElementById('stage').textContent.includes('does not answer')")
+    browser.driver.refresh()
+    rater.agree()
+    rater.take(1)
+    browser.wait(WAITING, 0)
+    rater = opened(browser, server, plan, 1)  # the next rater has the next session
+    rater.agree()
+    rater.wait_for(rater.trials[0])
+    assert browser.ask("return JSON.parse(Object.values(localStorage)[0]).session") == 1
+
+
+@pytest.mark.parametrize("width, dark", [(360, True), (1280, False)])
+def test_by_invitation(browser, make_study, tmp_path, width, dark):
+    server = Server(make_study(tmp_path / "study"), "--invitation", "blue")
+    try:
+        browser.show(server.address, width, dark=dark)
+        browser.wait(SCREEN, "consent")
+        browser.press("ENTER")
+        browser.wait(SCREEN, "invitation")
+        browser.ask("document.getElementById('invitation').focus()")
+        browser.press(*"green", "ENTER")
+        assert "not the word" in browser.wait(
+            "return document.querySelector('[role=alert]:not([hidden])')?.textContent"
+        )
+        for script in (BROKEN, SMALL, FAINT):
+            assert browser.ask(script) == []
+        assert browser.ask(OUTSIDE, width, False) == []
+        browser.driver.save_screenshot(str(tmp_path / f"invitation-{width}.png"))
+        browser.ask("document.getElementById('invitation').focus()")
+        browser.press(*"blue", "ENTER")
+        browser.wait(SCREEN, "introduction")
+        browser.ask("localStorage.clear()")
+        browser.show(f"{server.address}?invitation=blue", width)  # a link that has the word
+        browser.wait(SCREEN, "consent")
+        browser.press("ENTER")
+        browser.wait(SCREEN, "introduction")
+    finally:
+        server.kill()
+
+
 def test_a_full_study_says_so_and_leaving_makes_room(browser, server, plan):
     for session in range(len(plan["sessions"])):
         opened(browser, server, plan, session).agree()

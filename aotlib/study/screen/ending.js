@@ -13,12 +13,18 @@ function end() {
 function drawArrival() {
   const place = document.getElementById("arrival");
   if (!place || !state) return;
-  if (!state.waiting.length) {
+  if (!state.waiting.length && !state.refused.length) {
     return place.replaceChildren(element("p", {}, word("end_server")), ownNumber(), buttons(anotherButton()));
   }
-  const text = state.gone ? word("unknown_place") : word("end_waiting", { n: state.waiting.length });
+  const text = arrivalText();
   if (place.childElementCount) place.firstChild.textContent = text;
   else place.replaceChildren(element("p", {}, text), element("p", {}, word("end_fallback")), ...savingParts());
+}
+
+function arrivalText() {
+  if (state.gone) return word("unknown_place");
+  if (state.waiting.length) return word("end_waiting", { n: state.waiting.length });
+  return word("end_refused", { n: state.refused.length });
 }
 
 document.addEventListener("delivery", drawArrival);

@@ -19,6 +19,7 @@ function consent(agreed) {
 }
 
 function leftWithoutTrace() {
+  if (state) forget();
   show("message", heading(word("left_title")), ...paragraphs(word("left_text")));
 }
 

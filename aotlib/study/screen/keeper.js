@@ -1,7 +1,7 @@
 // What this browser remembers of a rater, and, with a server, sending it: an answer stays here until it has arrived.
 
 const RETRY_S = [1, 2, 4, 8, 15];
-let state = null; // {session, rater, token, viewport, agreed, answers: [...], waiting: [...], gone}
+let state = null; // {session, rater, token, viewport, agreed, nonce, answers: [...], waiting: [...], refused: [...], gone}
 let keeps = true;
 let sending = false;
 let failures = 0; // tries to send, one after the other, that came to nothing
@@ -45,7 +45,7 @@ function viewport() {
 }
 
 function newState(values) {
-  return { answers: [], waiting: [], agreed: true, viewport: viewport(), gone: false, ...values };
+  return { answers: [], waiting: [], refused: [], agreed: true, viewport: viewport(), gone: false, ...values };
 }
 
 function addAnswer(answer) {
@@ -83,12 +83,13 @@ async function deliver() {
   sending = true;
   failures = 0;
   while (state?.waiting.length && !state.gone) {
-    const settled = await trySending(state.waiting[0]);
+    const said = await trySending(state.waiting[0]);
     if (!state) break;
-    if (settled) {
-      state.waiting.shift();
+    if (said) {
+      const answer = state.waiting.shift();
+      if (said.refused) state.refused.push(answer.trial);
       keep();
-      if (failures) announce(word("sent"));
+      if (failures && !said.refused) announce(word("sent"));
       failures = 0;
     } else if (!state.gone) {
       failures += 1;
@@ -101,17 +102,17 @@ async function deliver() {
   document.dispatchEvent(new Event("delivery"));
 }
 
-// True when the server has the answer, or will never take it; false when it is to be tried again.
+// What became of an answer: it is there, or the server will never take it; null when it is to be tried again.
 async function trySending({ trial, choice, seconds }) {
   const reply = await post("api/answer", { trial, choice, seconds }, state.token).catch(() => null);
-  if (!reply || reply.status >= 500 || reply.status === 429) return false;
+  if (!reply || reply.status >= 500 || reply.status === 429) return null;
   if (reply.status === 401) {
     state.gone = true;
     keep();
     announce(word("unknown_place"));
-    return false;
+    return null;
   }
-  const kept = reply.status < 400 || reply.status === 409;
-  if (!kept) announce(word("refused", { reason: reply.said.detail ?? reply.status }));
-  return true;
+  const refused = reply.status >= 400 && reply.status !== 409;
+  if (refused) announce(word("refused", { reason: reply.said.detail ?? reply.status }));
+  return { refused };
 }

@@ -85,14 +85,38 @@ function rescue() {
   show("end", heading(study.title), text, ...savingParts(), buttons(anotherButton()));
 }
 
+// The same number is sent until a place has come: a reply that gets lost takes no second place.
 async function takePlace() {
-  const reply = await post("api/begin", { viewport: viewport() }).catch(() => null);
-  if (reply?.status === 409) return show("message", heading(word("full_title")), ...paragraphs(word("full")));
+  state = state ?? newState({ nonce: randomId() });
+  keep();
+  const reply = await post("api/begin", { viewport: viewport(), nonce: state.nonce, invitation }).catch(() => null);
+  if (reply?.status === 403) return askInvitation();
+  if (reply?.status === 409) {
+    forget();
+    return show("message", heading(word("full_title")), ...paragraphs(word("full")));
+  }
   if (reply?.status !== 200) return trouble(takePlace);
   const { token, rater, session: found } = reply.said;
   state = newState({ session: found.session, rater, token });
   keep();
   enter(found);
+}
+
+let invitation = new URLSearchParams(location.search).get("invitation") ?? "";
+
+function askInvitation() {
+  forget();
+  const input = element("input", { id: "invitation", autocomplete: "off", required: true });
+  const label = element("label", { htmlFor: "invitation" }, word("invitation_label"));
+  const open = element("button", { type: "submit", className: "main" }, word("session_open"));
+  const form = element("form", {}, label, input, buttons(open));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    invitation = input.value.trim();
+    takePlace();
+  });
+  const note = element("p", { className: "note", role: "alert", hidden: !invitation }, word("invitation_wrong"));
+  show("invitation", heading(word("invitation_title")), note, form);
 }
 
 function trouble(again) {

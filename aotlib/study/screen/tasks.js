@@ -149,9 +149,10 @@ function makeTask(trial, ties) {
 function feedback(trial, choice) {
   const { kind, right } = trial;
   if (right === undefined) return word("practice_taken");
-  const said = JSON.stringify(choice) === JSON.stringify(right) ? [word("practice_right")] : [];
+  const chosen = kind === "rank" ? choice.at(-1) : choice; // of a ranking only the last place is expected
+  const said = chosen === right ? [word("practice_right")] : [];
   if (kind === "real") said.push(word(right === "real" ? "practice_is_real" : "practice_is_fake"));
   else if (!said.length && kind === "pair") said.push(word("practice_pair"));
-  else if (!said.length) said.push(word("practice_rank", { order: right.map((place) => place + 1).join(", ") }));
+  else if (!said.length) said.push(word("practice_rank", { n: right + 1 }));
   return said.join(" ");
 }
