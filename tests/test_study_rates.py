@@ -1,15 +1,29 @@
 """Shares and their intervals, clusters, agreement, fit, correlation: closed forms, and libraries written elsewhere."""
 
+import itertools
+
 import krippendorff
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
 
-from aotlib.study import agreement, answers, correlation, coverage, goodness, rates, resampling, screening, simulate
-from aotlib.study.bradley_terry import Pairs, fit, pairs_of, tables
+from aotlib.study import (
+    agreement,
+    answers,
+    contrast,
+    correlation,
+    coverage,
+    goodness,
+    rates,
+    resampling,
+    screening,
+    simulate,
+)
+from aotlib.study.bradley_terry import fit, pairs_of, tables
 from aotlib.study.coverage import Setting
 from aotlib.study.design import Design
 
@@ -115,6 +129,42 @@ def test_fool_rates_are_counted_and_held_against_photographs(votes):
     assert np.isnan(table.loc["truth", "below"]) and table.loc["D", "below_low"] > 0
 
 
+def called(truth, fill, *, raters=10, images=8):
+    """Half photographs, half fills of A; functions of rater and image say whether they are called real."""
+    rows = []
+    for rater, image in itertools.product(range(raters), range(images)):
+        real, name = (truth, "truth") if (rater + image) % 2 else (fill, "A")
+        rows.append((rater, image, (name,), "real" if real(rater, image) else "fake", "real"))
+    return pd.DataFrame(rows, columns=["rater", "image", "shown", "choice", "kind"])
+
+
+def test_unanimous_answers_are_no_certainty():
+    """All 40 photographs are called real and none of 40 fills: Newcombe's interval of 40 against 40 votes."""
+    row = rates.fooled(called(lambda *_: True, lambda *_: False), ["A"]).set_index("method").loc["A"]
+    assert row["below"] == 1 and row["below_low"] < 0.9 and row["below_high"] == pytest.approx(1) and row["p"] > 0
+    low, high = confint_proportions_2indep(40, 40, 0, 40, method="newcomb")
+    found = contrast.difference(*(contrast.Share(np.array([k]), np.array([40])) for k in (40, 0)))
+    assert [float(end[0]) for end in found[:2]] == pytest.approx([low, high], abs=1e-9)
+
+
+def test_the_difference_of_shares_is_newcombes_and_its_p_agrees_with_the_interval():
+    for wins, n, other, m in ((30, 50, 12, 40), (9, 10, 3, 30), (7, 20, 8, 20)):
+        shares = contrast.Share(np.array([wins]), np.array([n])), contrast.Share(np.array([other]), np.array([m]))
+        low, high, p = contrast.difference(*shares)
+        assert (low[0], high[0]) == pytest.approx(confint_proportions_2indep(wins, n, other, m, method="newcomb"))
+        ends = contrast.difference(*shares, confidence=1 - p[0])[:2]
+        assert min(abs(ends[0][0]), abs(ends[1][0])) < 1e-6
+        narrow = contrast.difference(*shares, r=np.array([0.5]))
+        assert narrow[0] > low and narrow[1] < high
+
+
+def test_raters_who_believe_everything_do_not_blur_the_difference():
+    """Half of the raters call all real: each rate is uncertain, and the difference, 0 in every rater, is not."""
+    row = rates.fooled(called(*[lambda rater, _: rater % 4 < 2] * 2, images=16), ["A"]).set_index("method")
+    both = sum((row["high"] - row["low"]) ** 2) ** 0.5
+    assert row.loc["A", "below_high"] - row.loc["A", "below_low"] < 0.5 * both
+
+
 # Agreement
 
 
@@ -171,23 +221,56 @@ def test_the_deviance_is_that_of_a_logistic_regression(votes):
     oracle = sm.GLM(counts, design, family=sm.families.Binomial()).fit()
     mine = goodness.deviances(left[None], right[None], fit(left[None], right[None], prior=0))[0]
     assert mine == pytest.approx(oracle.deviance, rel=1e-6)
-    assert goodness.goodness(pairs).dof == 8
+    found = goodness.goodness(votes, METHODS, n_resamples=20)
+    assert found.dof == 8 and found.deviance == pytest.approx(oracle.deviance, rel=0.01)  # it has a small prior
 
 
-def test_a_good_fit_passes_and_a_circle_does_not():
+def compared(rng, *, raters=20, trials=30, circle=0.0, own=0.0, draw=0.0):
+    """Votes on four methods; a share of `circle` says A over B over C over A; raters have tastes of pairs (`own`)."""
+    theta, taste, rows = np.array([0.7, 0.1, -0.3, -0.5]), rng.normal(0, own, (raters, 4, 4)), []
+    for rater, image in itertools.product(range(raters), range(trials)):
+        i, j = rng.permutation(4)[:2]
+        ahead = theta[i] - theta[j] + taste[rater, i, j] - taste[rater, j, i]
+        chances = np.array([np.exp(ahead / 2), np.exp(-ahead / 2), draw])
+        choice = ("left", "right", "tie")[rng.choice(3, p=chances / chances.sum())]
+        if rng.random() < circle and max(i, j) < 3:
+            choice = "left" if (i + 1) % 3 == j else "right"
+        rows.append((rater, image % 12, (METHODS[i], METHODS[j]), choice, "pair"))
+    return pd.DataFrame(rows, columns=["rater", "image", "shown", "choice", "kind"])
+
+
+def fits(count=60, **world):
+    rng = np.random.default_rng(0)
+    tests = [goodness.goodness(compared(rng, **world), METHODS, n_resamples=100, seed=n) for n in range(count)]
+    return pd.DataFrame(tests)
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.8])
+def test_of_models_that_hold_every_p_is_as_likely_as_any_other(draw):
+    """With ties, too, which half wins would make less variable than votes: p would crowd near 1."""
+    p = fits(draw=draw)
+    assert stats.kstest(p["p"], "uniform").pvalue > 0.01 and p["design_effect"].median() < 1.1
+
+
+def test_a_circle_is_found_with_clusters_as_without():
     """A beats B beats C beats A: no single scale has that."""
-    left, right = np.array([0, 1, 2] * 40), np.array([1, 2, 0] * 40)
-    circle = Pairs(left, right, np.r_[np.ones(96), np.zeros(24)], ("A", "B", "C"))
-    turned = Pairs(right, left, 1 - circle.won, circle.methods)
-    both = Pairs(*(np.concatenate(pair) for pair in zip(circle[:3], turned[:3])), circle.methods)
-    assert goodness.goodness(both).p < 0.01
-    rng, p = np.random.default_rng(0), []
-    for seed in range(60):
-        left, right = rng.integers(0, 3, (2, 240))
-        right = np.where(left == right, (left + 1) % 3, right)
-        won = (rng.random(240) < 1 / (1 + np.exp(-(right - left) * 0.5))).astype(float)
-        p.append(goodness.goodness(Pairs(left, right, won, ("A", "B", "C")), n_resamples=200, seed=seed).p)
-    assert stats.kstest(p, "uniform").pvalue > 0.01  # of models that hold every p is as likely as any other
+    p = fits(20, circle=0.3)
+    assert (p["p"] <= 0.05).mean() > 0.7 and (p["p_clustered"] <= 0.05).mean() > 0.7
+
+
+def test_raters_with_tastes_of_pairs_look_like_a_poor_fit_less_often_with_clusters():
+    """A rater who says the same again and again is no evidence against the scale of all."""
+    p = fits(60, own=1.5, raters=40)
+    assert p["design_effect"].mean() > 1.3
+    assert (p["p"] <= 0.05).mean() > 0.2 and (p["p_clustered"] <= 0.05).mean() < 0.18
+
+
+def test_one_rater_has_no_clusters_and_two_methods_nothing_to_deviate_by():
+    found = goodness.goodness(compared(np.random.default_rng(0), raters=1), METHODS, n_resamples=50)
+    assert np.isfinite(found.p) and np.isnan(found.p_clustered)
+    rows = compared(np.random.default_rng(0))
+    two = rows[rows["shown"].map(lambda names: set(names) == {"A", "B"})]
+    assert goodness.goodness(two, ["A", "B"], n_resamples=50)[1:4] == (0, 1.0, 1.0)
 
 
 # Metrics

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from aotlib import figures, records, tables
 from aotlib.study import abilities, agreement, answers, correlation, goodness, missing, pictures, rates, screening
 from aotlib.study import plan as plans
-from aotlib.study.bradley_terry import NoScale, pairs_of
+from aotlib.study.bradley_terry import NoScale
 from aotlib.study.overview import overview
 
 LABEL = "simulated"  # in the name of every file that simulated raters had a part in
@@ -177,10 +177,7 @@ class _Study:
         order = self.methods if scale is None else list(scale.methods["method"])
         self.draw("matrix", pictures.matrix, preferred, order)
         if scale is not None:
-            pairs = pairs_of(self.counted[self.counted["kind"] == "pair"], self.methods)
-            effect = preferred["design_effect"].fillna(1.0).mean()
-            fit = goodness.goodness(pairs, design_effect=effect, seed=self.drawn["seed"])
-            self.numbers |= {"side": _finite(scale.side), "goodness": fit._asdict()}
+            self.numbers |= {"side": _finite(scale.side), "goodness": self._fit()}
 
     def scale(self, kind: str, prefix: str) -> abilities.Scale | None:
         """Tables and figure of the abilities; None where votes do not connect the methods."""
@@ -193,6 +190,13 @@ class _Study:
         self.keep(f"{prefix}differences", found.differences)
         self.draw(f"{prefix}abilities", pictures.scale, found.methods, kind=kind)
         return found
+
+    def _fit(self) -> dict | None:
+        try:
+            return _finite(goodness.goodness(self.counted, self.methods, seed=self.drawn["seed"])._asdict())
+        except NoScale as error:
+            self.missing.append(f"goodness of fit, which leaves ties aside: {error}")
+            return None
 
     def _left(self) -> dict:
         """How often the left was chosen, ties left aside, and the exact test of one half."""

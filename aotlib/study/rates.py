@@ -14,6 +14,7 @@ from scipy.sparse import coo_array
 from statsmodels.stats.proportion import proportion_confint
 
 from aotlib.comparison import holm
+from aotlib.study import contrast
 from aotlib.study.bradley_terry import WON, Pairs, pairs_of
 from aotlib.study.design import TRUTH
 from aotlib.study.resampling import Spread, two_way
@@ -126,18 +127,28 @@ def fooled(
     table = _shares(called, group, len(names), votes, n_resamples, seed, confidence).drop(columns="p")
     rate = _rates(called, group, len(names))
 
-    def below(weights: np.ndarray) -> np.ndarray:
+    def both(weights: np.ndarray) -> np.ndarray:
         found = rate(weights)
-        return found[:, -1:] - found[:, :-1]
+        return np.concatenate([found, found[:, -1:] - found[:, :-1]], axis=1)
 
+    spread = two_way(both, votes["rater"], votes["image"], n_resamples=n_resamples, seed=seed)
+    low, high, p = _below(table, spread, confidence)
     off = table["rate"].iloc[-1] - table["rate"].to_numpy()[:-1]
-    spread = two_way(below, votes["rater"], votes["image"], n_resamples=n_resamples, seed=seed)
-    low, high = spread.interval(off, confidence)
-    p = spread.p(off)
     for column, values in {"below": off, "below_low": low, "below_high": high, "p": p, "p_holm": holm(p)}.items():
         table[column] = [*values, np.nan]
     table.insert(0, "method", names)
     return table.sort_values("rate", ascending=False, kind="stable", ignore_index=True)
+
+
+def _below(table: pd.DataFrame, spread: Spread, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Interval and p of how far each but the last is below the last; `spread` is of the rates, then of that."""
+    m = len(table) - 1
+    wins, n = (table[name].to_numpy(float) / table["design_effect"].to_numpy() for name in ("wins", "votes"))
+    truth = contrast.Share(np.full(m, wins[-1]), np.full(m, n[-1]))
+    of_rate, of_truth, of_off = spread.variance[:m], spread.variance[m], spread.variance[m + 1 :]
+    r = contrast.correlation(of_rate, of_truth, of_off)
+    fills = contrast.Share(wins[:-1], n[:-1])
+    return contrast.difference(truth, fills, r, confidence=confidence, dof=spread.dof)
 
 
 def _rates(value: np.ndarray, group: np.ndarray, n_groups: int):

@@ -221,8 +221,7 @@ from aotlib.study import goodness
 fig = pictures.matrix(preferred, list(scale.methods.method), simulated=simulated)
 figures.save(fig, f"{out_dir}/figures", f"{label}matrix")
 plt.show()
-pairs = pairs_of(counted[counted.kind == "pair"], plan["methods"])
-suits = goodness.goodness(pairs, design_effect=max(preferred.design_effect.mean(), 1), seed=seed)
+suits = goodness.goodness(counted, plan["methods"], seed=seed)
 print(f"deviance {suits.deviance:.1f} on {suits.dof} degrees of freedom: p = {suits.p:.2f}, with clusters {suits.p_clustered:.2f}")
 print(f"lean to the left {scale.side['side']:.2f} [{scale.side['low']:.2f}, {scale.side['high']:.2f}] logits, p = {scale.side['p']:.3f}")
 # %% [markdown]
