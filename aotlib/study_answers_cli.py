@@ -5,11 +5,14 @@ Nothing here imports what takes long to import before it runs.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from aotlib.choices import check_choice
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Study = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
 
@@ -19,6 +22,7 @@ def power(
     images: int = 30,
     trials: int = 40,
     preference: Annotated[tuple[float, ...], tyro.conf.UseAppendAction] = (),
+    half_width: Annotated[tuple[float, ...], tyro.conf.UseAppendAction] = (),
     power: float = 0.8,
     alpha: float = 0.05,
     rater_icc: float = 0.05,
@@ -32,23 +36,35 @@ def power(
         images: photographs in the study.
         trials: comparisons that a rater makes.
         preference: share of votes for the better of two fills, such as 0.6; again for one more.
+        half_width: half of the length of the 95 %% interval that is wanted, such as 0.05 for 5 percentage points; again
+            for one more. A table of its own says what it takes.
         power: how likely such a preference is to be found.
         alpha: how likely one is to be found where there is none.
         rater_icc: how alike the votes of one rater on two methods are, from 0 to 1.
         image_icc: how alike the votes on one image are, from 0 to 1.
         lost: share of raters that will be left out.
     """
-    from aotlib import tables
     from aotlib.study import power as powers
 
-    said = {"power": power, "alpha": alpha, "rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
-    chosen = {"preferences": preference} if preference else {}
-    found = powers.table(**chosen, n_methods=methods, n_images=images, trials=trials, **said)
-    print(f"{methods} methods, {images} images, {trials} comparisons a rater; power {power}, alpha {alpha}\n")
-    print(tables.markdown(tables.blank(found.round(3))))
+    asked = {"n_methods": methods, "n_images": images, "trials": trials}
+    asked |= {"rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
+    print(f"{methods} methods, {images} images, {trials} comparisons a rater")
+    if half_width:
+        print(f"\n95 % intervals of a given half-width\n\n{_shown(powers.precision_table(half_width, **asked))}")
+    if preference or not half_width:
+        chosen = {"preferences": preference} if preference else {}
+        found = powers.table(**chosen, power=power, alpha=alpha, **asked)
+        print(f"\npower {power}, alpha {alpha}\n\n{_shown(found)}")
+        print("\nvotes_all, raters_all: among all pairs, corrected by Holm; the others: in one pair, named beforehand.")
     print(
         "\nvotes: for each pair of methods; raters: for all pairs. Likenesses (icc) are guesses: a pilot study tells."
     )
+
+
+def _shown(found: "pd.DataFrame") -> str:
+    from aotlib import tables
+
+    return tables.markdown(tables.blank(found.round(3)))
 
 
 def simulate(
@@ -105,6 +121,7 @@ def analyse(
     out: Path | None = None,
     metrics: Path | None = None,
     primary: str = "",
+    against: str = "",
     resamples: int = 400,
     seed: int = 0,
 ) -> None:
@@ -117,6 +134,8 @@ def analyse(
         out: the folder for tables and figures; STUDY/analysis when not given.
         metrics: what `aotlib evaluate --images` wrote of these methods, to be held against what people see.
         primary: the method whose preferences are drawn; the first of the plan when not given.
+        against: with --primary, the comparison that was named beforehand: it is tested by itself, and only the others
+            are corrected for being many.
         resamples: how often raters and images are drawn anew for the intervals.
         seed: of these draws.
     """
@@ -124,9 +143,11 @@ def analyse(
     from aotlib.study import plan as plans
 
     made, out = plans.read(study), out or study / "analysis"
-    check_choice("--primary", primary or made["methods"][0], made["methods"])
+    for word, method in {"--primary": primary, "--against": against}.items():
+        check_choice(word, method or made["methods"][0], made["methods"])
     given = gathered(study, answers)
-    record = analysis.analyse(study, given, out, metrics, primary=primary, n_resamples=resamples, seed=seed)
+    chosen = {"primary": primary, "against": against, "n_resamples": resamples, "seed": seed}
+    record = analysis.analyse(study, given, out, metrics, **chosen)
     print(_summary(out, record))
 
 

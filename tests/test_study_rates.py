@@ -8,16 +8,19 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
 
 from aotlib.study import (
+    abilities,
     agreement,
     answers,
     contrast,
     correlation,
     coverage,
     goodness,
+    pooled,
     rates,
     resampling,
     screening,
@@ -68,6 +71,50 @@ def test_preferences_are_counted(votes):
     assert row["p_exact"] == pytest.approx(stats.binomtest(wins, len(pair)).pvalue)
     assert (row["wilson_low"], row["wilson_high"]) == pytest.approx(rates.wilson(wins, len(pair)))
     assert (table["high"] - table["low"] >= table["wilson_high"] - table["wilson_low"]).all()
+
+
+@pytest.fixture(scope="module")
+def two_of_one():
+    """Pairs of A and B by probability: a rater moves it by a variance of 0.1, an image by 0.05, times p (1 - p)."""
+    rng, rows = np.random.default_rng(0), []
+    of_rater, of_image = rng.normal(0, (0.1 * 0.24) ** 0.5, 60), rng.normal(0, (0.05 * 0.24) ** 0.5, 60)
+    for rater, image in itertools.product(range(60), range(60)):
+        won = rng.random() < np.clip(0.6 + of_rater[rater] + of_image[image], 0, 1)
+        rows.append((rater, image, ("A", "B"), "left" if won else "right", "pair"))
+    return pd.DataFrame(rows, columns=["rater", "image", "shown", "choice", "kind"])
+
+
+def test_a_pilot_tells_how_alike_votes_are(two_of_one):
+    """60 clusters of 60 votes: a relative standard error of about 0.2."""
+    found = pooled.likeness(two_of_one, ["A", "B"])
+    assert found == {"raters": pytest.approx(0.1, rel=0.6), "images": pytest.approx(0.05, rel=0.6)}
+    coins = two_of_one.assign(choice=np.random.default_rng(1).choice(["left", "right"], len(two_of_one)))
+    assert max(pooled.likeness(coins, ["A", "B"]).values()) < 0.01
+
+
+def test_a_method_is_preferred_to_all_others_as_often_as_it_won(votes):
+    table, pairs = pooled.by_method(votes, METHODS).set_index("method"), rates.preferences(votes, METHODS)
+    both = pd.concat([pairs, rates.mirrored(pairs)]).groupby("method")[["wins", "votes"]].sum().reindex(table.index)
+    assert (table["wins"] == both["wins"]).all() and (table["votes"] == both["votes"]).all()
+    assert (table["low"] < table["wilson_low"]).all() and (table["wilson_low"] < table["rate"]).all()
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_the_clustered_p_agrees_with_the_interval(votes, place):
+    """At the confidence 1 - p one half is an end of the interval."""
+    p = rates.preferences(votes, METHODS)["p"][place]
+    row = rates.preferences(votes, METHODS, confidence=1 - p).iloc[place]
+    assert min(abs(row["low"] - 0.5), abs(row["high"] - 0.5)) < 1e-6
+
+
+def test_p_are_holm_corrected(votes):
+    for table in (
+        rates.preferences(votes, METHODS),
+        rates.fooled(votes, METHODS).dropna(subset="p"),
+        abilities.estimate(votes, METHODS, n_resamples=50).differences,
+    ):
+        assert table["p_holm"].to_numpy() == pytest.approx(multipletests(table["p"], method="holm")[1])
+        assert (table["p_holm"] > table["p"]).any()
 
 
 def test_seen_from_the_other_side(votes):
@@ -271,6 +318,7 @@ def test_one_rater_has_no_clusters_and_two_methods_nothing_to_deviate_by():
     rows = compared(np.random.default_rng(0))
     two = rows[rows["shown"].map(lambda names: set(names) == {"A", "B"})]
     assert goodness.goodness(two, ["A", "B"], n_resamples=50)[1:4] == (0, 1.0, 1.0)
+    assert np.isnan(goodness.goodness(rows.assign(choice="tie"), METHODS).p)
 
 
 # Metrics

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import xlogy
 
-from aotlib.study.bradley_terry import Abilities, Pairs, chance, fit, pairs_of, tables
+from aotlib.study.bradley_terry import Abilities, NoScale, Pairs, chance, fit, pairs_of, tables
 from aotlib.study.resampling import combined, variances
 
 
@@ -26,7 +26,8 @@ class Goodness(NamedTuple):
     `p` takes votes as independent; `p_clustered` divides the deviance by `design_effect` first: how many times larger
     the variance of what the model leaves over is, with other raters and images, than with independent votes, at
     least 1 (Rao and Scott, JASA 76, 1981). Both p are 1 where `dof` is 0: a table with no more numbers than the model
-    has nothing to deviate by. `design_effect` and `p_clustered` are nan for one rater or one image.
+    has nothing to deviate by. `design_effect` and `p_clustered` are nan for one rater or one image, and all but `dof`
+    where votes that are no ties do not connect all methods.
     """
 
     deviance: float
@@ -45,15 +46,15 @@ def goodness(votes: pd.DataFrame, methods: Sequence[str], *, n_resamples: int = 
     Args:
         votes: that count (`aotlib.study.screening.kept`); other kinds than "pair", and ties, are left aside.
 
-    Raises:
-        NoScale: when votes that are no ties do not connect all methods.
-
     Taught in notebook 09.
     """
     votes = votes[(votes["kind"] == "pair") & (votes["choice"] != "tie")]
     pairs = pairs_of(votes, methods)
     left, right = tables(pairs)
-    found, n = fit(left, right), (left + right)[0]
+    try:
+        found, n = fit(left, right), (left + right)[0]
+    except NoScale:
+        return Goodness(np.nan, 0, np.nan, np.nan, np.nan)
     deviance = deviances(left, right, found)[0]
     drawn = _drawn(found, n, n_resamples, np.random.default_rng(seed))
     again = fit(*drawn)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from aotlib.study.design import TRUTH
-from aotlib.study.rates import mirrored
 
 
 def overview(found: dict[str, pd.DataFrame], methods: Sequence[str]) -> pd.DataFrame:
@@ -21,16 +20,9 @@ def overview(found: dict[str, pd.DataFrame], methods: Sequence[str]) -> pd.DataF
     Taught in notebook 09.
     """
     columns: dict[str, dict[str, str]] = {}
-    if "preferences" in found:
-        both = pd.concat([found["preferences"], mirrored(found["preferences"])])
-        sums = both.groupby("method")[["wins", "votes"]].sum()
-        columns["preferred / %"] = {
-            name: f"{100 * row.wins / row.votes:.1f}" if row.votes else "" for name, row in sums.iterrows()
-        }
-    if "fooled" in found:
-        columns["called real / %"] = {
-            row.method: _percent(row.rate, row.low, row.high) for row in found["fooled"].itertuples()
-        }
+    for table, title in {"preferred": "preferred / %", "fooled": "called real / %"}.items():
+        if table in found:
+            columns[title] = {row.method: _percent(row.rate, row.low, row.high) for row in found[table].itertuples()}
     order = list(methods)
     for table, title in {"rank_abilities": "rank ability", "abilities": "ability"}.items():
         if table in found:
