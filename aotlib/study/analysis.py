@@ -195,6 +195,7 @@ class _Study:
         except NoScale as error:
             self.missing.append(f"{prefix}abilities: {error}")
             return None
+        self.missing += missing.bounds(f"{prefix}abilities", found.apart)
         self.keep(f"{prefix}abilities", found.methods)
         self.keep(f"{prefix}differences", found.differences)
         self.draw(f"{prefix}abilities", pictures.scale, found.methods, kind=kind)

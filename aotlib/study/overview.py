@@ -14,6 +14,8 @@ from aotlib.study.design import TRUTH
 def overview(found: dict[str, pd.DataFrame], methods: Sequence[str]) -> pd.DataFrame:
     r"""A row a method, the best first, in the form in which papers print a user study; intervals in brackets.
 
+    An ability without a most likely value is its bound: below or above all.
+
     Columns, as far as `found` has their tables: `preferred / %` of all its comparisons, `called real / %` with the
     truth in a last row, and `ability`, or `rank ability` of rankings.
 
@@ -37,6 +39,8 @@ def _percent(*shares: float) -> str:
 
 
 def _cell(value: float, low: float, high: float, digits: int) -> str:
-    if np.isnan(value):
+    if np.isnan(value) or (np.isinf(value) and np.isnan(low + high)):
         return ""
+    if np.isinf(value):
+        return f"< {high:.{digits}f}" if value < 0 else f"> {low:.{digits}f}"
     return f"{value:.{digits}f}" + ("" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")

@@ -69,7 +69,15 @@ def two_way(
     Taught in notebook 09.
     """
     found = variances(statistic, raters, images, n_resamples=n_resamples, seed=seed)
-    return Spread(combined(found), max(min(raters.nunique(), images.nunique()) - 1, 1))
+    return Spread(combined(found), degrees(raters, images))
+
+
+def degrees(raters: pd.Series, images: pd.Series) -> int:
+    r"""Degrees of freedom: one less than the fewer of raters and images, at least 1.
+
+    Taught in notebook 09.
+    """
+    return max(min(raters.nunique(), images.nunique()) - 1, 1)
 
 
 def variances(

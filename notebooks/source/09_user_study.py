@@ -339,7 +339,7 @@ print("the same order as the abilities:", list(share.index) == list(scale.method
 runs.finish(
     out_dir,
     {"simulated": simulated, "raters": len(screened), "left_out": len(out), "votes": len(counted),
-     "ability": dict(scale.methods.set_index("method").ability), "alpha": alpha.alpha,
+     "ability": {one.method: one.ability if np.isfinite(one.ability) else None for one in scale.methods.itertuples()}, "alpha": alpha.alpha,
      "design_effect": float(preferred.design_effect.mean())},
 )  # fmt: skip
 # %% [markdown]
