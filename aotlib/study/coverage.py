@@ -68,10 +68,10 @@ def synthetic_plan(setting: Setting, seed: int) -> dict:
 def studies(setting: Setting, count: int, *, seed: int = 0, n_resamples: int = 300) -> Iterator[dict]:
     r"""Of each of `count` studies the share of intervals that hold the truth, by what they are about; and more.
 
-    Keys `differences`, `abilities`, `side`, `rates`, `wilson`, `fooled`, `below` are such shares of 95 % intervals, as far as
-    the setting has them; `order` is 1 where the order of all methods was found, `best` where the best one was; `any`
-    where a Holm-corrected difference was called significant; `careless_found` and `careful_lost` are the shares of
-    careless raters that were left out, and of careful ones.
+    Keys `differences`, `abilities`, `side`, `rates`, `wilson`, `fooled` and `below` (how much less often than
+    photographs) are such shares of 95 % intervals, as far as the setting has them; `order` is 1 where the order of all
+    methods was found, `best` where the best one was; `any` where a Holm-corrected difference was called significant;
+    `careless_found` and `careful_lost` are the shares of careless raters that were left out, and of careful ones.
 
     Taught in notebook 09.
     """
