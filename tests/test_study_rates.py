@@ -3,6 +3,7 @@
 import itertools
 
 import krippendorff
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
 from aotlib.study import (
     abilities,
     agreement,
+    analysis,
     answers,
     contrast,
     correlation,
@@ -71,25 +73,6 @@ def test_preferences_are_counted(votes):
     assert row["p_exact"] == pytest.approx(stats.binomtest(wins, len(pair)).pvalue)
     assert (row["wilson_low"], row["wilson_high"]) == pytest.approx(rates.wilson(wins, len(pair)))
     assert (table["high"] - table["low"] >= table["wilson_high"] - table["wilson_low"]).all()
-
-
-@pytest.fixture(scope="module")
-def two_of_one():
-    """Pairs of A and B by probability: a rater moves it by a variance of 0.1, an image by 0.05, times p (1 - p)."""
-    rng, rows = np.random.default_rng(0), []
-    of_rater, of_image = rng.normal(0, (0.1 * 0.24) ** 0.5, 60), rng.normal(0, (0.05 * 0.24) ** 0.5, 60)
-    for rater, image in itertools.product(range(60), range(60)):
-        won = rng.random() < np.clip(0.6 + of_rater[rater] + of_image[image], 0, 1)
-        rows.append((rater, image, ("A", "B"), "left" if won else "right", "pair"))
-    return pd.DataFrame(rows, columns=["rater", "image", "shown", "choice", "kind"])
-
-
-def test_a_pilot_tells_how_alike_votes_are(two_of_one):
-    """60 clusters of 60 votes: a relative standard error of about 0.2."""
-    found = pooled.likeness(two_of_one, ["A", "B"])
-    assert found == {"raters": pytest.approx(0.1, rel=0.6), "images": pytest.approx(0.05, rel=0.6)}
-    coins = two_of_one.assign(choice=np.random.default_rng(1).choice(["left", "right"], len(two_of_one)))
-    assert max(pooled.likeness(coins, ["A", "B"]).values()) < 0.01
 
 
 def test_a_method_is_preferred_to_all_others_as_often_as_it_won(votes):
@@ -253,6 +236,21 @@ def test_concordance_is_kendalls():
     assert agreement.concordance(pd.DataFrame(rows, columns=columns), ["A", "B", "C"], kind="rank").n == 2
 
 
+def test_the_mean_correlation_of_orders_is_spearmans_and_0_by_chance():
+    """W itself is 1 over the number of raters by chance."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(100):
+        orders = [rng.permutation(4) for _ in range(5)]
+        rows = [(n, tuple(METHODS), tuple(order.tolist()), "rank") for n, order in enumerate(orders)]
+        votes = pd.DataFrame(rows, columns=["rater", "shown", "choice", "kind"])
+        found.append(agreement.concordance(votes, METHODS, kind="rank"))
+        both = itertools.combinations([order.argsort() for order in orders], 2)
+        expected = np.mean([stats.spearmanr(*pair).statistic for pair in both])
+        assert found[-1].correlation == pytest.approx(expected)
+    assert np.mean([one.correlation for one in found]) == pytest.approx(0, abs=0.06)
+    assert np.mean([one.w for one in found]) == pytest.approx(0.2, abs=0.05)
+
+
 # Fit
 
 
@@ -270,55 +268,6 @@ def test_the_deviance_is_that_of_a_logistic_regression(votes):
     assert mine == pytest.approx(oracle.deviance, rel=1e-6)
     found = goodness.goodness(votes, METHODS, n_resamples=20)
     assert found.dof == 8 and found.deviance == pytest.approx(oracle.deviance, rel=0.01)  # it has a small prior
-
-
-def compared(rng, *, raters=20, trials=30, circle=0.0, own=0.0, draw=0.0):
-    """Votes on four methods; a share of `circle` says A over B over C over A; raters have tastes of pairs (`own`)."""
-    theta, taste, rows = np.array([0.7, 0.1, -0.3, -0.5]), rng.normal(0, own, (raters, 4, 4)), []
-    for rater, image in itertools.product(range(raters), range(trials)):
-        i, j = rng.permutation(4)[:2]
-        ahead = theta[i] - theta[j] + taste[rater, i, j] - taste[rater, j, i]
-        chances = np.array([np.exp(ahead / 2), np.exp(-ahead / 2), draw])
-        choice = ("left", "right", "tie")[rng.choice(3, p=chances / chances.sum())]
-        if rng.random() < circle and max(i, j) < 3:
-            choice = "left" if (i + 1) % 3 == j else "right"
-        rows.append((rater, image % 12, (METHODS[i], METHODS[j]), choice, "pair"))
-    return pd.DataFrame(rows, columns=["rater", "image", "shown", "choice", "kind"])
-
-
-def fits(count=60, **world):
-    rng = np.random.default_rng(0)
-    tests = [goodness.goodness(compared(rng, **world), METHODS, n_resamples=100, seed=n) for n in range(count)]
-    return pd.DataFrame(tests)
-
-
-@pytest.mark.parametrize("draw", [0.0, 0.8])
-def test_of_models_that_hold_every_p_is_as_likely_as_any_other(draw):
-    """With ties, too, which half wins would make less variable than votes: p would crowd near 1."""
-    p = fits(draw=draw)
-    assert stats.kstest(p["p"], "uniform").pvalue > 0.01 and p["design_effect"].median() < 1.1
-
-
-def test_a_circle_is_found_with_clusters_as_without():
-    """A beats B beats C beats A: no single scale has that."""
-    p = fits(20, circle=0.3)
-    assert (p["p"] <= 0.05).mean() > 0.7 and (p["p_clustered"] <= 0.05).mean() > 0.7
-
-
-def test_raters_with_tastes_of_pairs_look_like_a_poor_fit_less_often_with_clusters():
-    """A rater who says the same again and again is no evidence against the scale of all."""
-    p = fits(60, own=1.5, raters=40)
-    assert p["design_effect"].mean() > 1.3
-    assert (p["p"] <= 0.05).mean() > 0.2 and (p["p_clustered"] <= 0.05).mean() < 0.18
-
-
-def test_one_rater_has_no_clusters_and_two_methods_nothing_to_deviate_by():
-    found = goodness.goodness(compared(np.random.default_rng(0), raters=1), METHODS, n_resamples=50)
-    assert np.isfinite(found.p) and np.isnan(found.p_clustered)
-    rows = compared(np.random.default_rng(0))
-    two = rows[rows["shown"].map(lambda names: set(names) == {"A", "B"})]
-    assert goodness.goodness(two, ["A", "B"], n_resamples=50)[1:4] == (0, 1.0, 1.0)
-    assert np.isnan(goodness.goodness(rows.assign(choice="tie"), METHODS).p)
 
 
 # Metrics
@@ -371,6 +320,17 @@ def test_weighted_ranks_are_those_of_copies():
     expected = pd.Series(np.repeat(values, copies)).rank() - 0.5
     found = np.repeat(correlation._ranks(values, copies.astype(float)), copies)
     assert found == pytest.approx(expected.to_numpy())
+
+
+def test_a_metric_that_is_infinite_everywhere_is_left_out_and_named(seen):
+    counted, long, plan, _, metrics = seen
+    both = metrics.assign(ssim=np.inf)
+    table = correlation.with_metrics(counted, both, METHODS, n_resamples=4)
+    assert "ssim" not in set(table["metric"]) and len(table) == 4
+    endless = long.assign(value=long["value"].where(long["metric"] != "psnr", np.inf))
+    found = analysis.analysed(plan, counted, endless, n_resamples=10)
+    plt.close("all")
+    assert any("metrics: psnr infinite" in sentence for sentence in found.numbers["missing"])
 
 
 def test_a_table_that_lacks_fills_is_refused(seen):

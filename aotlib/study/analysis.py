@@ -218,14 +218,14 @@ class _Study:
     def agree(self, kinds: set[str]) -> None:
         rows = []
         if "pair" in kinds:
-            rows.append(("pairs: alpha", *agreement.alpha_of_pairs(self.counted, self.methods)))
+            rows.append(("pairs: alpha", *agreement.alpha_of_pairs(self.counted, self.methods), np.nan))
         if "real" in kinds:
-            rows.append(("real or fake: alpha", *agreement.alpha_of_real(self.counted)))
-        for kind, name in {"pair": "pairs: W of raters' orders", "rank": "rankings: W of raters' orders"}.items():
+            rows.append(("real or fake: alpha", *agreement.alpha_of_real(self.counted), np.nan))
+        for kind, name in {"pair": "pairs: raters' orders", "rank": "rankings: raters' orders"}.items():
             found = agreement.concordance(self.counted, self.methods, kind=kind)
             if kind in kinds:
-                rows.append((name, found.w, np.nan, np.nan, found.n))
-        table = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n"])
+                rows.append((name, found.correlation, np.nan, np.nan, found.n, found.w))
+        table = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n", "w"])
         self.missing += [f"{name}: {missing.agreement(name)}" for name in table.loc[table["value"].isna(), "measure"]]
         table = self.keep("agreement", table.dropna(subset="value", ignore_index=True))
         if len(table):

@@ -137,7 +137,7 @@ def fool_rates(fooled: pd.DataFrame, *, simulated: bool, note: str = "") -> Figu
 
 
 def agreement(table: pd.DataFrame, *, simulated: bool, note: str = "") -> Figure:
-    r"""Krippendorff's alpha with its interval, and Kendall's W, a row each.
+    r"""Krippendorff's alpha with its interval, and the mean correlation of raters' orders, a row each.
 
     Args:
         table: columns `measure, value, low, high`.

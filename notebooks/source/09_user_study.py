@@ -256,12 +256,14 @@ if (counted.kind == "rank").any():
 #
 # ## 9.11 Do raters agree?
 # Krippendorff's $\alpha = 1 - D_{observed}/D_{expected}$ about which of two fills of a picture is better, and Kendall's $W$ of the
-# raters' orders of the methods. 0 is chance, 1 unanimity.
+# orders of the methods of $R$ raters. By chance $\alpha$ is 0 and $W$ is $1/R$; $(RW - 1)/(R - 1)$, the mean rank correlation of two
+# raters, is 0 again. 1 is unanimity. The p of $W$ takes raters as independent, who saw the same images.
 # %%
 from aotlib.study import agreement
 
 alpha, order = agreement.alpha_of_pairs(counted, plan["methods"], seed=seed), agreement.concordance(counted, plan["methods"])
-print(f"alpha {alpha.alpha:.2f} [{alpha.low:.2f}, {alpha.high:.2f}], {alpha.n} pairs of fills; W {order.w:.2f}, p = {order.p:.2g}, {order.n} raters")
+print(f"alpha {alpha.alpha:.2f} [{alpha.low:.2f}, {alpha.high:.2f}], {alpha.n} pairs of fills")
+print(f"orders of {order.n} raters: W {order.w:.2f}, mean correlation {order.correlation:.2f}, p = {order.p:.2g}")
 # %% [markdown]
 # Read it: 0.1 to 0.4 is usual for close fills and no fault: where two are equally good, there is nothing to agree about.
 #
