@@ -87,7 +87,7 @@ print("\nof each pair, with clusters, 60 images:")
 print(needed.round(2).to_string(index=False))
 # %% [markdown]
 # Read it: a test and an interval need not agree at the edge, and 100 votes are few. Small preferences are out of reach for 60 images, however
-# many raters come: more raters do not make more images.
+# many raters come: more raters do not make more images. `votes_all` and `raters_all` are the price of naming no comparison beforehand.
 #
 # ## 9.3 The plan, before anyone is asked
 # Every pair of methods comes on every image equally often, give or take one; each stands on the left equally often. A few *catch
@@ -213,7 +213,8 @@ if simulated:
     held = scale.methods.assign(true=scale.methods.method.map(dict(zip(plan["methods"], true.theta[0]))))
     print(held.round(2).to_string(index=False))
 # %% [markdown]
-# Read it: two methods whose intervals overlap may still differ: `differences` has the interval of each difference. The true abilities are
+# Read it: two methods whose intervals overlap may still differ: `differences` has the interval of each difference. A method that never won
+# would have an arrow: votes say how high its ability is at most, and nothing more. The true abilities are
 # closer together than the ones that the world was given, because tastes that vary flatten a mean preference.
 # %%
 from aotlib.study import goodness
@@ -226,7 +227,7 @@ print(f"deviance {suits.deviance:.1f} on {suits.dof} degrees of freedom: p = {su
 print(f"lean to the left {scale.side['side']:.2f} [{scale.side['low']:.2f}, {scale.side['high']:.2f}] logits, p = {scale.side['p']:.3f}")
 # %% [markdown]
 # Read it: along a row or column of the matrix numbers should change in one direction; where they do not, one scale hides something, and the deviance
-# from a table with a number for every pair says whether by more than chance. A lean to the left, where there is one, favours no method, as
+# from a table with a number for every pair (ties left aside) says whether by more than chance. A lean to the left, where there is one, favours no method, as
 # each stands there as often as on the right; it costs precision.
 #
 # ## 9.9 Real or fake?
