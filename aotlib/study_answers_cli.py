@@ -36,7 +36,7 @@ def power(
         images: photographs in the study.
         trials: comparisons that a rater makes.
         preference: share of votes for the better of two fills, such as 0.6; again for one more.
-        half_width: half of the length of the 95 %% interval that is wanted, such as 0.05 for 5 percentage points; again
+        half_width: half of the length of the 95 % interval that is wanted, such as 0.05 for 5 percentage points; again
             for one more. A table of its own says what it takes.
         power: how likely such a preference is to be found.
         alpha: how likely one is to be found where there is none.

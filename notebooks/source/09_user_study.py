@@ -181,7 +181,7 @@ if (longer := Path(coverage_dir, "coverage.csv")).is_file():
     print(wanted.pivot(index="setting", columns="quantity", values="mean").round(3).to_string(na_rep=""))
 # %% [markdown]
 # Read it: `wilson` falls short where raters and images differ, `rates` (with the design effect) and `differences` (of abilities, below) do
-# not; where votes really are independent, the careful intervals are a little too wide. Most published studies print the first kind.
+# not; where votes really are independent, the careful intervals of shares are a little too wide. Most published studies print the first kind.
 #
 # ## 9.8 One scale
 # Bradley and Terry: each method has an ability $\theta$, raters may lean to the left by $\delta$,
