@@ -5,11 +5,14 @@ Nothing here imports what takes long to import before it runs.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from aotlib.choices import check_choice
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Study = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
 
@@ -33,28 +36,35 @@ def power(
         images: photographs in the study.
         trials: comparisons that a rater makes.
         preference: share of votes for the better of two fills, such as 0.6; again for one more.
-        half_width: what the 95 % interval of a preference is to reach to either side, such as 0.05; again for one more.
+        half_width: half of the length of the 95 % interval that is wanted, such as 0.05 for 5 percentage points; again
+            for one more. A table of its own says what it takes.
         power: how likely such a preference is to be found.
         alpha: how likely one is to be found where there is none.
         rater_icc: how alike the votes of one rater on two methods are, from 0 to 1.
         image_icc: how alike the votes on one image are, from 0 to 1.
         lost: share of raters that will be left out.
     """
-    from aotlib import tables
     from aotlib.study import power as powers
 
-    size = {"n_methods": methods, "n_images": images, "trials": trials}
-    said = size | {"rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
-    chosen = {"preferences": preference} if preference else {}
-    found = powers.table(**chosen, power=power, alpha=alpha, **said)
-    print(f"{methods} methods, {images} images, {trials} comparisons a rater; power {power}, alpha {alpha}\n")
-    print(tables.markdown(tables.blank(found.round(3))))
+    asked = {"n_methods": methods, "n_images": images, "trials": trials}
+    asked |= {"rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
+    print(f"{methods} methods, {images} images, {trials} comparisons a rater")
     if half_width:
-        print("\nfor 95 % intervals of a wanted half-width:\n")
-        print(tables.markdown(tables.blank(powers.precision_table(half_width, **said).round(3))))
+        print(f"\n95 % intervals of a given half-width\n\n{_shown(powers.precision_table(half_width, **asked))}")
+    if preference or not half_width:
+        chosen = {"preferences": preference} if preference else {}
+        found = powers.table(**chosen, power=power, alpha=alpha, **asked)
+        print(f"\npower {power}, alpha {alpha}\n\n{_shown(found)}")
+        print("\nvotes_all, raters_all: among all pairs, corrected by Holm; the others: in one pair, named beforehand.")
     print(
         "\nvotes: for each pair of methods; raters: for all pairs. Likenesses (icc) are guesses: a pilot study tells."
     )
+
+
+def _shown(found: "pd.DataFrame") -> str:
+    from aotlib import tables
+
+    return tables.markdown(tables.blank(found.round(3)))
 
 
 def simulate(
@@ -111,6 +121,7 @@ def analyse(
     out: Path | None = None,
     metrics: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = (),
     primary: str = "",
+    against: str = "",
     resamples: int = 400,
     seed: int = 0,
 ) -> None:
@@ -124,6 +135,8 @@ def analyse(
         metrics: a file that `aotlib evaluate --images` wrote of a method, to be held against what people see; again
             for each other method.
         primary: the method whose preferences are drawn; the first of the plan when not given.
+        against: with --primary, the comparison that was named beforehand: it is tested by itself, and only the others
+            are corrected for being many.
         resamples: how often raters and images are drawn anew for the intervals.
         seed: of these draws.
     """
@@ -133,9 +146,11 @@ def analyse(
     made, out = plans.read(study), out or study / "analysis"
     if answers is not None and answers.is_dir() and out.resolve().is_relative_to(answers.resolve()):
         raise ValueError(f"--out {out} lies among the answers: name a folder outside of {answers}")
-    check_choice("--primary", primary or made["methods"][0], made["methods"])
+    for word, method in {"--primary": primary, "--against": against}.items():
+        check_choice(word, method or made["methods"][0], made["methods"])
     given = gathered(study, answers)
-    record = analysis.analyse(study, given, out, metrics, primary=primary, n_resamples=resamples, seed=seed)
+    chosen = {"primary": primary, "against": against, "n_resamples": resamples, "seed": seed}
+    record = analysis.analyse(study, given, out, metrics, **chosen)
     print(_summary(out, record))
 
 

@@ -4,7 +4,7 @@ r"""Hold the intervals of user studies against simulated studies whose truth is 
 
 `--out` gets coverage.csv, a row a setting and quantity, and coverage.json, which says how they were made; both are
 written after every setting, and coverage.md, the shares in one table, at the end. Stopped, the same command goes on
-with the next setting. They are those of `aotlib.study.coverage`; 500 studies of all take about ten minutes on one core.
+with the next setting. They are those of `aotlib.study.coverage`; 500 studies of all take about 40 minutes on one core.
 """
 
 import argparse
@@ -19,13 +19,18 @@ import pandas as pd
 from aotlib import records, tables
 from aotlib.choices import check_choice
 from aotlib.files import replacing
+from aotlib.run_names import code_digest
+from aotlib.study import rates
 from aotlib.study.coverage import SETTINGS, run
 
 NAME = "coverage"
+STATISTICS = ("abilities", "bradley_terry", "contrast", "coverage", "design", "plackett_luce", "rates", "resampling")
+STATISTICS += ("screening", "separation", "simulate")  # what the numbers come from
 COLUMNS = {
     "differences": "differences of abilities",
     "rates": "preferences",
     "fooled": "called real",
+    "below": "less than photographs",
     "side": "lean to a side",
     "wilson": "preferences, votes as if independent",
 }
@@ -49,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         account["settings"][name] = described(name, options)
         account["seconds"][name] = round(time.perf_counter() - started, 1)
         write(table, account | made_by, options.out)
-        shown = found[found.quantity.isin(("differences", "rates", "fooled", "side"))].set_index("quantity")["mean"]
+        shown = found[found.quantity.isin(("differences", "rates", "fooled", "below", "side"))].set_index("quantity")[
+            "mean"
+        ]
         print(f"{name}: " + ", ".join(f"{key} {value:.1%}" for key, value in shown.items()), flush=True)
     with replacing(options.out / f"{NAME}.md") as path:
         path.write_text(tables.markdown(overview(table)) + "\n", encoding="utf-8")
@@ -103,6 +110,7 @@ def write(table: pd.DataFrame, account: dict, out_dir: Path) -> None:
     with replacing(out_dir / f"{NAME}.csv") as path:
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     about = {"simulated": True, "command": "python data/study_coverage.py"}
+    about["code_digest"] = code_digest(Path(rates.__file__).parent, STATISTICS)
     records.write_json(out_dir / f"{NAME}.json", about | account)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from statsmodels.stats.multitest import multipletests
 
 from aotlib import figures
 from aotlib.records import write_json
@@ -29,7 +30,7 @@ TABLES = {
     "rank_abilities",
     "rank_differences",
 }
-TABLES |= {"agreement", "metrics"}
+TABLES |= {"agreement", "metrics", "preferred"}
 FIGURES = {"preferences", "matrix", "abilities", "rank_abilities", "fooled", "agreement", "metrics", "over_time"}
 
 
@@ -154,8 +155,26 @@ def test_the_numbers_are_those_of_the_parts(study, small_figures):
     preferred = pd.read_csv(study / "out/tables/simulated_preferences.csv")
     both = pd.concat([preferred, rates.mirrored(preferred)])
     of_a = both[both["method"] == "A"]
-    assert table.loc["A", "preferred / %"] == pytest.approx(100 * of_a["wins"].sum() / of_a["votes"].sum(), abs=0.05)
-    assert re.fullmatch(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", table.loc["A", "called real / %"])
+    share = float(table.loc["A", "preferred / %"].split()[0])
+    assert share == pytest.approx(100 * of_a["wins"].sum() / of_a["votes"].sum(), abs=0.05)
+    for column in ("preferred / %", "called real / %"):
+        assert re.fullmatch(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", table.loc["A", column]), column
+    assert 0 <= told["metrics"]["icc"]["raters"] < 1 and 0 <= told["metrics"]["icc"]["images"] < 1
+
+
+def test_the_comparison_that_was_named_beforehand_is_no_part_of_the_family(plan, given):
+    votes = answers.votes(plan, given)
+    every, named = (
+        analysis.analysed(plan, votes, n_resamples=20, **more).tables["preferences"].set_index(["method", "against"])
+        for more in ({}, {"primary": "C", "against": "A"})
+    )
+    plt.close("all")
+    p, rest = named["p"], [pair for pair in named.index if set(pair) != {"A", "C"}]
+    assert named["p_holm"].drop(rest).tolist() == p.drop(rest).tolist()
+    assert named.loc[rest, "p_holm"].to_numpy() == pytest.approx(multipletests(p[rest], method="holm")[1])
+    assert every["p_holm"].to_numpy() == pytest.approx(multipletests(every["p"], method="holm")[1])
+    with pytest.raises(ValueError, match="give two of A, B, C, D"):
+        analysis.analysed(plan, votes, n_resamples=20, primary="A", against="A")
 
 
 def test_a_handful_of_answers_warns_of_nothing(plan, given, recwarn):

@@ -123,12 +123,19 @@ def test_power_says_how_many_raters(run):
     said = run(
         "power", "--methods", 2, "--images", 400, "--trials", 40, "--preference", 0.6, "--rater-icc", 0, "--lost", 0
     )
-    row = [cell.strip() for cell in said.splitlines()[4].split("|")]
+    row = [cell.strip() for cell in said.splitlines()[6].split("|")]
     assert float(row[1]) == 0.6 and row[2] == "210"  # the exact binomial test, notebook 09
     assert "half-width" not in said
     said = run("power", "--methods", 2, "--images", 800, "--trials", 40, "--half-width", 0.05, "--half-width", 0.01)
     rows = re.sub(" +", " ", said.split("half-width")[1]).splitlines()[4:6]
     assert rows[0].startswith("| 0.05000 | 381 |") and "more than" in rows[1]
+
+
+def test_power_says_what_a_precision_takes(run):
+    said = run("power", "--half-width", 0.1, "--images", 400)
+    row = [cell.strip() for cell in said.splitlines()[6].split("|")]
+    assert float(row[1]) == 0.1 and row[2] == "93"  # of Wilson's interval around one half
+    assert "0.75" not in said and "0.75" in run("power")
 
 
 def test_simulated_answers_say_that_they_are(planned, run):

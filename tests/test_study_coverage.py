@@ -110,14 +110,15 @@ def test_the_record_is_of_todays_settings(record):
         assert account["settings"][name] == study_coverage.described(name, study_coverage.parsed(words)), name
 
 
-def test_differences_are_held_by_93_to_97_of_100_intervals(record):
-    found = record[0].xs("differences", level="quantity")
-    assert len(found) == len(SETTINGS) and found.between(0.93, 0.97).all(), found
+@pytest.mark.parametrize("quantity", ["differences", "abilities", "rates", "fooled", "below", "side"])
+def test_93_to_97_of_100_intervals_hold_the_truth(record, quantity):
+    found = record[0].xs(quantity, level="quantity")
+    lacking = {"differences": 0, "abilities": 0, "rates": 1, "side": 1}.get(quantity, 3)  # kinds of trial it takes
+    assert len(found) == len(SETTINGS) - lacking and found.round(3).between(0.93, 0.97).all(), found
 
 
-def test_rates_hold_at_least_as_much_as_they_promise_and_wilsons_do_not(record):
-    rates, plain = (record[0].xs(name, level="quantity") for name in ("rates", "wilson"))
-    assert rates.between(0.93, 0.98).all(), rates
+def test_votes_as_if_independent_hold_too_little(record):
+    plain = record[0].xs("wilson", level="quantity")
     assert plain.drop("votes without clusters").max() < 0.93, plain
 
 

@@ -110,3 +110,29 @@ def test_too_few_images_are_named():
 def test_impossible_wishes_are_refused(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+def test_images_with_less_than_a_vote_each_are_no_clusters():
+    """2 methods, 5,000 images: 210 votes of 10 a rater are as many as the raters' own likeness asks for."""
+    found = power.extent(210, n_methods=2, n_images=5000, trials=10, rater_icc=0.05, image_icc=0.1)
+    assert found.effect == pytest.approx(1.45) and found.votes == math.ceil(210 * 1.45)
+    assert found.votes / found.effect >= 210
+
+
+def test_one_of_all_pairs_takes_more_votes_than_one_that_was_named():
+    asked = {"n_methods": 4, "n_images": 400, "trials": 40, "image_icc": 0.01}
+    row = power.table((0.6,), **asked).iloc[0]
+    first = power.votes_needed(0.6, alpha=0.05 / 6)
+    assert row["votes"] == power.extent(210, **asked).votes and row["votes_all"] == power.extent(first, **asked).votes
+    assert row["raters_all"] > 1.4 * row["raters"]
+    assert (power.exact_power(0.6, np.arange(first, 900), alpha=0.05 / 6) >= 0.8).all()
+    tight = power.table((0.6,), n_methods=4, n_images=30, trials=40).iloc[0]
+    assert tight["note"].startswith("all pairs: more than") and tight["votes"] > 0
+
+
+def test_the_votes_of_a_precision_give_it():
+    asked = {"n_methods": 3, "n_images": 100, "trials": 30}
+    row = power.precision_table((0.1, 0.01), **asked).iloc[0]
+    low, high = power.wilson(row["votes"] / row["design_effect"] / 2, row["votes"] / row["design_effect"])
+    assert (high - low) / 2 == pytest.approx(0.1, rel=0.02) and row["votes"] > row["independent"] == 93
+    assert "images" in power.precision_table((0.1, 0.01), **asked)["note"][1]

@@ -1,15 +1,34 @@
 """Shares and their intervals, clusters, agreement, fit, correlation: closed forms, and libraries written elsewhere."""
 
+import itertools
+
 import krippendorff
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
 
-from aotlib.study import agreement, answers, correlation, coverage, goodness, rates, resampling, screening, simulate
-from aotlib.study.bradley_terry import Pairs, fit, pairs_of, tables
+from aotlib.study import (
+    abilities,
+    agreement,
+    analysis,
+    answers,
+    contrast,
+    correlation,
+    coverage,
+    goodness,
+    pooled,
+    rates,
+    resampling,
+    screening,
+    simulate,
+)
+from aotlib.study.bradley_terry import fit, pairs_of, tables
 from aotlib.study.coverage import Setting
 from aotlib.study.design import Design
 
@@ -54,6 +73,31 @@ def test_preferences_are_counted(votes):
     assert row["p_exact"] == pytest.approx(stats.binomtest(wins, len(pair)).pvalue)
     assert (row["wilson_low"], row["wilson_high"]) == pytest.approx(rates.wilson(wins, len(pair)))
     assert (table["high"] - table["low"] >= table["wilson_high"] - table["wilson_low"]).all()
+
+
+def test_a_method_is_preferred_to_all_others_as_often_as_it_won(votes):
+    table, pairs = pooled.by_method(votes, METHODS).set_index("method"), rates.preferences(votes, METHODS)
+    both = pd.concat([pairs, rates.mirrored(pairs)]).groupby("method")[["wins", "votes"]].sum().reindex(table.index)
+    assert (table["wins"] == both["wins"]).all() and (table["votes"] == both["votes"]).all()
+    assert (table["low"] < table["wilson_low"]).all() and (table["wilson_low"] < table["rate"]).all()
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_the_clustered_p_agrees_with_the_interval(votes, place):
+    """At the confidence 1 - p one half is an end of the interval."""
+    p = rates.preferences(votes, METHODS)["p"][place]
+    row = rates.preferences(votes, METHODS, confidence=1 - p).iloc[place]
+    assert min(abs(row["low"] - 0.5), abs(row["high"] - 0.5)) < 1e-6
+
+
+def test_p_are_holm_corrected(votes):
+    for table in (
+        rates.preferences(votes, METHODS),
+        rates.fooled(votes, METHODS).dropna(subset="p"),
+        abilities.estimate(votes, METHODS, n_resamples=50).differences,
+    ):
+        assert table["p_holm"].to_numpy() == pytest.approx(multipletests(table["p"], method="holm")[1])
+        assert (table["p_holm"] > table["p"]).any()
 
 
 def test_seen_from_the_other_side(votes):
@@ -117,6 +161,42 @@ def test_fool_rates_are_counted_and_held_against_photographs(votes):
     assert rates.fooled(larger, METHODS).set_index("method").loc["D", "below_low"] > 0
 
 
+def called(truth, fill, *, raters=10, images=8):
+    """Half photographs, half fills of A; functions of rater and image say whether they are called real."""
+    rows = []
+    for rater, image in itertools.product(range(raters), range(images)):
+        real, name = (truth, "truth") if (rater + image) % 2 else (fill, "A")
+        rows.append((rater, image, (name,), "real" if real(rater, image) else "fake", "real"))
+    return pd.DataFrame(rows, columns=["rater", "image", "shown", "choice", "kind"])
+
+
+def test_unanimous_answers_are_no_certainty():
+    """All 40 photographs are called real and none of 40 fills: Newcombe's interval of 40 against 40 votes."""
+    row = rates.fooled(called(lambda *_: True, lambda *_: False), ["A"]).set_index("method").loc["A"]
+    assert row["below"] == 1 and row["below_low"] < 0.9 and row["below_high"] == pytest.approx(1) and row["p"] > 0
+    low, high = confint_proportions_2indep(40, 40, 0, 40, method="newcomb")
+    found = contrast.difference(*(contrast.Share(np.array([k]), np.array([40])) for k in (40, 0)))
+    assert [float(end[0]) for end in found[:2]] == pytest.approx([low, high], abs=1e-9)
+
+
+def test_the_difference_of_shares_is_newcombes_and_its_p_agrees_with_the_interval():
+    for wins, n, other, m in ((30, 50, 12, 40), (9, 10, 3, 30), (7, 20, 8, 20)):
+        shares = contrast.Share(np.array([wins]), np.array([n])), contrast.Share(np.array([other]), np.array([m]))
+        low, high, p = contrast.difference(*shares)
+        assert (low[0], high[0]) == pytest.approx(confint_proportions_2indep(wins, n, other, m, method="newcomb"))
+        ends = contrast.difference(*shares, confidence=1 - p[0])[:2]
+        assert min(abs(ends[0][0]), abs(ends[1][0])) < 1e-6
+        narrow = contrast.difference(*shares, r=np.array([0.5]))
+        assert narrow[0] > low and narrow[1] < high
+
+
+def test_raters_who_believe_everything_do_not_blur_the_difference():
+    """Half of the raters call all real: each rate is uncertain, and the difference, 0 in every rater, is not."""
+    row = rates.fooled(called(*[lambda rater, _: rater % 4 < 2] * 2, images=16), ["A"]).set_index("method")
+    both = sum((row["high"] - row["low"]) ** 2) ** 0.5
+    assert row.loc["A", "below_high"] - row.loc["A", "below_low"] < 0.5 * both
+
+
 # Agreement
 
 
@@ -158,6 +238,21 @@ def test_concordance_is_kendalls():
     assert agreement.concordance(pd.DataFrame(rows, columns=columns), ["A", "B", "C"], kind="rank").n == 2
 
 
+def test_the_mean_correlation_of_orders_is_spearmans_and_0_by_chance():
+    """W itself is 1 over the number of raters by chance."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(100):
+        orders = [rng.permutation(4) for _ in range(5)]
+        rows = [(n, tuple(METHODS), tuple(order.tolist()), "rank") for n, order in enumerate(orders)]
+        votes = pd.DataFrame(rows, columns=["rater", "shown", "choice", "kind"])
+        found.append(agreement.concordance(votes, METHODS, kind="rank"))
+        both = itertools.combinations([order.argsort() for order in orders], 2)
+        expected = np.mean([stats.spearmanr(*pair).statistic for pair in both])
+        assert found[-1].correlation == pytest.approx(expected)
+    assert np.mean([one.correlation for one in found]) == pytest.approx(0, abs=0.06)
+    assert np.mean([one.w for one in found]) == pytest.approx(0.2, abs=0.05)
+
+
 # Fit
 
 
@@ -173,23 +268,8 @@ def test_the_deviance_is_that_of_a_logistic_regression(votes):
     oracle = sm.GLM(counts, design, family=sm.families.Binomial()).fit()
     mine = goodness.deviances(left[None], right[None], fit(left[None], right[None], prior=0))[0]
     assert mine == pytest.approx(oracle.deviance, rel=1e-6)
-    assert goodness.goodness(pairs).dof == 8
-
-
-def test_a_good_fit_passes_and_a_circle_does_not():
-    """A beats B beats C beats A: no single scale has that."""
-    left, right = np.array([0, 1, 2] * 40), np.array([1, 2, 0] * 40)
-    circle = Pairs(left, right, np.r_[np.ones(96), np.zeros(24)], ("A", "B", "C"))
-    turned = Pairs(right, left, 1 - circle.won, circle.methods)
-    both = Pairs(*(np.concatenate(pair) for pair in zip(circle[:3], turned[:3])), circle.methods)
-    assert goodness.goodness(both).p < 0.01
-    rng, p = np.random.default_rng(0), []
-    for seed in range(60):
-        left, right = rng.integers(0, 3, (2, 240))
-        right = np.where(left == right, (left + 1) % 3, right)
-        won = (rng.random(240) < 1 / (1 + np.exp(-(right - left) * 0.5))).astype(float)
-        p.append(goodness.goodness(Pairs(left, right, won, ("A", "B", "C")), n_resamples=200, seed=seed).p)
-    assert stats.kstest(p, "uniform").pvalue > 0.01  # of models that hold every p is as likely as any other
+    found = goodness.goodness(votes, METHODS, n_resamples=20)
+    assert found.dof == 8 and found.deviance == pytest.approx(oracle.deviance, rel=0.01)  # it has a small prior
 
 
 # Metrics
@@ -242,6 +322,17 @@ def test_weighted_ranks_are_those_of_copies():
     expected = pd.Series(np.repeat(values, copies)).rank() - 0.5
     found = np.repeat(correlation._ranks(values, copies.astype(float)), copies)
     assert found == pytest.approx(expected.to_numpy())
+
+
+def test_a_metric_that_is_infinite_everywhere_is_left_out_and_named(seen):
+    counted, long, plan, _, metrics = seen
+    both = metrics.assign(ssim=np.inf)
+    table = correlation.with_metrics(counted, both, METHODS, n_resamples=4)
+    assert "ssim" not in set(table["metric"]) and len(table) == 4
+    endless = long.assign(value=long["value"].where(long["metric"] != "psnr", np.inf))
+    found = analysis.analysed(plan, counted, endless, n_resamples=10)
+    plt.close("all")
+    assert any("metrics: psnr infinite" in sentence for sentence in found.numbers["missing"])
 
 
 def test_a_table_that_lacks_fills_is_refused(seen):

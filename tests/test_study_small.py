@@ -15,7 +15,8 @@ from aotlib.study.coverage import Setting
 from aotlib.study.design import Design
 from aotlib.study.plan import identity
 
-INTERVALS, ALPHA, ORDERS = "intervals and p take two of each", "alpha: it takes", "W of raters' orders: it takes"
+APART = "A (almost) never won or never lost"
+INTERVALS, ALPHA, ORDERS = "intervals and p take two of each", "alpha: it takes", "raters' orders: it takes"
 
 
 def made(n_methods, n_images, *, ties=False, **design):
@@ -72,13 +73,15 @@ SMALL = [  # methods, images, what is planned, what is chosen, what is missing, 
     pytest.param(2, 1, PAIRS, None, [INTERVALS, ORDERS], {"preferences", "matrix", "abilities"}, id="one of each"),
     pytest.param(2, 5, PAIRS, None, [INTERVALS, ALPHA, ORDERS], {"preferences", "abilities"}, id="one rater"),
     pytest.param(2, 1, PAIRS | {"sessions": 3}, None, [INTERVALS], {"preferences", "agreement"}, id="one image"),
-    pytest.param(3, 4, {"pair": 6, "sessions": 3}, None, [], {"preferences", "agreement"}, id="no catch trials"),
+    pytest.param(3, 4, {"pair": 12, "sessions": 8}, None, [], {"preferences", "agreement"}, id="no catch trials"),
     pytest.param(2, 1, {"pair": 4, "ties": True}, "tie", [INTERVALS, ALPHA], {"preferences"}, id="one rater, ties"),
     pytest.param(3, 4, {"pair": 6, "sessions": 3, "ties": True}, "tie", [ORDERS], {"preferences"}, id="all ties"),
     pytest.param(
         2, 4, {"pair": 6, "sessions": 3}, "A", [ORDERS], {"preferences", "abilities"}, id="all for one of two"
     ),
-    pytest.param(3, 4, {"pair": 6, "sessions": 3}, "A", [], {"preferences", "abilities"}, id="all for one of three"),
+    pytest.param(
+        3, 4, {"pair": 6, "sessions": 3}, "A", [APART], {"preferences", "abilities"}, id="all for one of three"
+    ),
     pytest.param(3, 4, {"pair": 6, "sessions": 3}, "left", [ORDERS], {"preferences"}, id="all for the left"),
     pytest.param(1, 1, {"real": 1}, None, [INTERVALS, ALPHA], {"fooled"}, id="one single picture"),
     pytest.param(2, 4, {"real": 8, "sessions": 3}, "real", [ALPHA], {"fooled"}, id="all real"),

@@ -29,8 +29,16 @@ class Alpha(NamedTuple):
 
 
 class Concordance(NamedTuple):
-    r"""Kendall's W of the raters' orders of methods, p of its being chance, how many raters put all in order."""
+    r"""How alike the raters' orders of methods are.
 
+    Attributes:
+        correlation: mean rank correlation of two raters, 0 by chance and 1 when all agree.
+        w: Kendall's W; by chance it is 1 over the number of raters, and not 0.
+        p: of being chance, if raters are independent: that they saw the same images makes it too small.
+        n: how many raters put all methods in order.
+    """
+
+    correlation: float
     w: float
     p: float
     n: int
@@ -114,22 +122,26 @@ def _with_interval(counts: np.ndarray, image: np.ndarray, seed: int, confidence:
 
 
 def concordance(votes: pd.DataFrame, methods: Sequence[str], *, kind: str = "pair") -> Concordance:
-    r"""Kendall's W: 1 when all raters put the methods in the same order, 0 when their orders have nothing in common.
+    r"""Kendall's W of the orders into which raters put the methods, and what it says of two of them.
+
+    .. math:: W = \chi^2_{Friedman} / (R (M - 1)), \qquad \bar{\rho} = (R W - 1) / (R - 1)
+
+    with R raters; the second is the mean of Spearman's correlations of all two raters (Kendall and Babington Smith,
+    Annals of Mathematical Statistics 10, 1939), exactly where no rater has ties.
 
     A rater's order is that of the mean score of each method: the share of pairs that it won, or its mean place in the
-    rankings. Raters who have not seen every method are left out. W is undefined, nan, for fewer than two raters or
+    rankings. Raters who have not seen every method are left out. All is undefined, nan, for fewer than two raters or
     three methods, and where everybody finds all methods equal.
-
-    .. math:: W = \chi^2_{Friedman} / (R (M - 1))
 
     Taught in notebook 09.
     """
     score = _scores(votes[votes["kind"] == kind], kind)
     wide = score.groupby(["rater", "method"])["score"].mean().unstack().reindex(columns=list(methods)).dropna()
     if len(wide) < 2 or len(methods) < 3 or not np.ptp(wide.to_numpy(), axis=1).any():
-        return Concordance(np.nan, np.nan, len(wide))
-    found = stats.friedmanchisquare(*wide.to_numpy().T)
-    return Concordance(float(found.statistic / (len(wide) * (len(methods) - 1))), float(found.pvalue), len(wide))
+        return Concordance(np.nan, np.nan, np.nan, len(wide))
+    found, n = stats.friedmanchisquare(*wide.to_numpy().T), len(wide)
+    w = float(found.statistic / (n * (len(methods) - 1)))
+    return Concordance((n * w - 1) / (n - 1), w, float(found.pvalue), n)
 
 
 def _scores(votes: pd.DataFrame, kind: str) -> pd.DataFrame:

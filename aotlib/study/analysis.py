@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from aotlib import figures, records, tables
 from aotlib.study import abilities, agreement, answers, correlation, goodness, missing, pictures, rates, screening
 from aotlib.study import plan as plans
-from aotlib.study.bradley_terry import NoScale, pairs_of
+from aotlib.study.bradley_terry import NoScale
 from aotlib.study.marks import KINDS, marked, named
 from aotlib.study.overview import overview
+from aotlib.study.pooled import by_method, likeness
 
 RECORD = "study.json"
 
@@ -40,6 +41,7 @@ def analyse(
     metrics_csv: Sequence[str | Path] = (),
     *,
     primary: str = "",
+    against: str = "",
     n_resamples: int = 400,
     seed: int = 0,
 ) -> dict:
@@ -53,6 +55,7 @@ def analyse(
         given: a folder of files of answers, the server's database of them, or the answers themselves.
         metrics_csv: files that ``aotlib evaluate --images`` wrote of the methods, to be held against the votes.
         primary: the method whose preferences are drawn; the plan's first, when not given.
+        against: makes it the comparison that was named beforehand, `preferences` of `aotlib.study.rates`.
 
     Raises:
         ValueError: when answers are not of the plan, or no rater is left after the rule of the plan.
@@ -64,7 +67,7 @@ def analyse(
     votes = answers.votes(content, _answers(given))
     long = pd.concat([pd.read_csv(path) for path in metrics_csv]) if metrics_csv else None
     figures.style()
-    found = analysed(content, votes, long, primary=primary, n_resamples=n_resamples, seed=seed)
+    found = analysed(content, votes, long, primary=primary, against=against, n_resamples=n_resamples, seed=seed)
     _clear(out_dir)
     files = [
         tables.write(tables.blank(table), out_dir / "tables", named(name, found.simulated))
@@ -74,7 +77,7 @@ def analyse(
         files.append(figures.save(fig, out_dir / "figures", named(name, found.simulated)))
         plt.close(fig)
     record = records.record(
-        parameters={"primary": primary, "n_resamples": n_resamples, "metrics": bool(metrics_csv)},
+        parameters={"primary": primary, "against": against, "n_resamples": n_resamples, "metrics": bool(metrics_csv)},
         seed=seed, data_dir=None, features=None, metrics=found.numbers, seconds=time.perf_counter() - started,
     )  # fmt: skip
     record |= {"simulated": found.simulated, "plan": plans.identity(content), "rules": content["rules"]}
@@ -110,6 +113,7 @@ def analysed(
     long: pd.DataFrame | None = None,
     *,
     primary: str = "",
+    against: str = "",
     n_resamples: int = 400,
     seed: int = 0,
 ) -> Findings:
@@ -129,7 +133,7 @@ def analysed(
     counted = screening.kept(votes, screened)
     if counted.empty:
         raise ValueError(missing.nobody(screened))
-    study = _Study(plan, votes, counted, {"n_resamples": n_resamples, "seed": seed}, primary or plan["methods"][0])
+    study = _Study(plan, votes, counted, {"n_resamples": n_resamples, "seed": seed}, (primary, against))
     study.keep("raters", screened)
     kinds = set(counted["kind"])
     for kind, part in {"pair": study.pairs, "rank": study.rankings, "real": study.real}.items():
@@ -151,8 +155,9 @@ def analysed(
 class _Study:
     """Collects tables, figures and numbers, a method a part of the analysis."""
 
-    def __init__(self, plan: dict, votes: pd.DataFrame, counted: pd.DataFrame, drawn: dict, primary: str) -> None:
-        self.methods, self.counted, self.drawn, self.primary = plan["methods"], counted, drawn, primary
+    def __init__(self, plan: dict, votes: pd.DataFrame, counted: pd.DataFrame, drawn: dict, named: tuple) -> None:
+        self.methods, self.counted, self.drawn = plan["methods"], counted, drawn
+        self.primary, self.against = named[0] or self.methods[0], named[1]
         self.simulated = bool(votes["simulated"].any())
         self.tables: dict[str, pd.DataFrame] = {}
         self.figures: dict[str, Figure] = {}
@@ -169,17 +174,18 @@ class _Study:
         self.figures[name] = function(*given, simulated=self.simulated, **{"note": self.note} | more)
 
     def pairs(self) -> None:
-        preferred = self.keep("preferences", rates.preferences(self.counted, self.methods, **self.drawn))
+        named = {"primary": (self.primary, self.against) if self.against else None} | self.drawn
+        preferred = self.keep("preferences", rates.preferences(self.counted, self.methods, **named))
+        self.keep("preferred", by_method(self.counted, self.methods, **self.drawn))
+        self.numbers["icc"] = _finite(likeness(self.counted, self.methods, **self.drawn))
         self.numbers["left"] = _finite(self._left())
         self.draw("preferences", pictures.preference_bars, preferred, self.primary)
         scale = self.scale("pair", "")
         order = self.methods if scale is None else list(scale.methods["method"])
         self.draw("matrix", pictures.matrix, preferred, order)
         if scale is not None:
-            pairs = pairs_of(self.counted[self.counted["kind"] == "pair"], self.methods)
-            effect = preferred["design_effect"].fillna(1.0).mean()
-            fit = goodness.goodness(pairs, design_effect=effect, seed=self.drawn["seed"])
-            self.numbers |= {"side": _finite(scale.side), "goodness": fit._asdict()}
+            fit = goodness.goodness(self.counted, self.methods, seed=self.drawn["seed"])
+            self.numbers |= {"side": _finite(scale.side), "goodness": _finite(fit._asdict())}
 
     def scale(self, kind: str, prefix: str) -> abilities.Scale | None:
         """Tables and figure of the abilities; None where votes do not connect the methods."""
@@ -188,6 +194,7 @@ class _Study:
         except NoScale as error:
             self.missing.append(f"{prefix}abilities: {error}")
             return None
+        self.missing += missing.bounds(f"{prefix}abilities", found.apart)
         self.keep(f"{prefix}abilities", found.methods)
         self.keep(f"{prefix}differences", found.differences)
         self.draw(f"{prefix}abilities", pictures.scale, found.methods, kind=kind)
@@ -208,16 +215,16 @@ class _Study:
         )
 
     def agree(self, kinds: set[str]) -> None:
-        rows = []
+        rows, none = [], (np.nan, np.nan)  # alpha has neither W nor p
         if "pair" in kinds:
-            rows.append(("pairs: alpha", *agreement.alpha_of_pairs(self.counted, self.methods), np.nan))
+            rows.append(("pairs: alpha", *agreement.alpha_of_pairs(self.counted, self.methods), *none))
         if "real" in kinds:
-            rows.append(("real or fake: alpha", *agreement.alpha_of_real(self.counted), np.nan))
-        for kind, name in {"pair": "pairs: W of raters' orders", "rank": "rankings: W of raters' orders"}.items():
+            rows.append(("real or fake: alpha", *agreement.alpha_of_real(self.counted), *none))
+        for kind, name in {"pair": "pairs: raters' orders", "rank": "rankings: raters' orders"}.items():
             found = agreement.concordance(self.counted, self.methods, kind=kind)
             if kind in kinds:
-                rows.append((name, found.w, np.nan, np.nan, found.n, found.p))
-        table = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n", "p"])
+                rows.append((name, found.correlation, np.nan, np.nan, found.n, found.w, found.p))
+        table = pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n", "w", "p"])
         self.missing += [f"{name}: {missing.agreement(name)}" for name in table.loc[table["value"].isna(), "measure"]]
         table = self.keep("agreement", table.dropna(subset="value", ignore_index=True))
         if len(table):

@@ -44,6 +44,7 @@ SETTINGS = {
     "ties allowed": Setting(World(ABILITIES), _USUAL, ties=True),
     "a fifth does not look": Setting(World(ABILITIES), _USUAL, others=("inattentive",) * 4 + ("adversarial",) * 2),
     "rankings of 4": Setting(World(ABILITIES), Design(sessions=30, pair=0, rank=12, practice=0)),
+    "one method never wins": Setting(World(ABILITIES | {"D": -7.0}), _USUAL),
     "equal methods": Setting(World(dict.fromkeys(METHODS, 0.0) | {TRUTH: 1.0}), _USUAL),
 }
 
@@ -69,10 +70,10 @@ def synthetic_plan(setting: Setting, seed: int) -> dict:
 def studies(setting: Setting, count: int, *, seed: int = 0, n_resamples: int = 300) -> Iterator[dict]:
     r"""Of each of `count` studies the share of intervals that hold the truth, by what they are about; and more.
 
-    Keys `differences`, `abilities`, `side`, `rates`, `wilson`, `fooled` are such shares of 95 % intervals, as far as
-    the setting has them; `order` is 1 where the order of all methods was found, `best` where the best one was; `any`
-    where a Holm-corrected difference was called significant; `careless_found` and `careful_lost` are the shares of
-    careless raters that were left out, and of careful ones.
+    Keys `differences`, `abilities`, `side`, `rates`, `wilson`, `fooled` and `below` (how much less often than
+    photographs) are such shares of 95 % intervals, as far as the setting has them; `order` is 1 where the order of all
+    methods was found, `best` where the best one was; `any` where a Holm-corrected difference was called significant;
+    `careless_found` and `careful_lost` are the shares of careless raters that were left out, and of careful ones.
 
     Taught in notebook 09.
     """
@@ -129,7 +130,8 @@ class _Truth:
         return found | {"careful_lost": out[~careless].mean()}
 
     def _of_scale(self, scale: abilities.Scale) -> dict:
-        theta = dict(zip(self.methods, self.theta, strict=True))
+        zero = self.theta[[name not in scale.apart for name in self.methods]].mean()
+        theta = dict(zip(self.methods, self.theta - zero, strict=True))
         one, other = (scale.differences[name].map(theta) for name in ("method", "against"))
         order = list(scale.methods["method"])
         true_order = sorted(self.methods, key=lambda name: -theta[name])
@@ -153,7 +155,10 @@ class _Truth:
             found |= {"rates": _held(table, true).mean(), "wilson": _held(plain, true).mean()}
         if self.setting.design.real:
             table = rates.fooled(votes, self.methods, **drawn)
-            found["fooled"] = _held(table, table["method"].map(self.real)).mean()
+            true = table["method"].map(self.real)
+            found["fooled"] = _held(table, true).mean()
+            below = table.assign(low=table["below_low"], high=table["below_high"])[table["method"] != TRUTH]
+            found["below"] = _held(below, self.real[TRUTH] - true[below.index]).mean()
         return found
 
 

@@ -50,3 +50,15 @@ def agreement(measure: str) -> str:
     if "alpha" in measure:
         return "it takes fills that two raters judged, and judgements that are not all the same"
     return "it takes three methods, and two raters who judged all of them and found not all equal"
+
+
+def bounds(kind: str, apart: tuple[str, ...]) -> list[str]:
+    r"""What the abilities of methods that (almost) never won or never lost do not tell.
+
+    >>> bounds("abilities", ("grey",))
+    ['abilities: grey (almost) never won or never lost: a bound from its own votes; the mean of the others is 0']
+
+    Taught in notebook 09.
+    """
+    told = "(almost) never won or never lost: a bound from its own votes; the mean of the others is 0"
+    return [f"{kind}: {', '.join(apart)} {told}"] if apart else []

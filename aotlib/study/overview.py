@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from aotlib.study.design import TRUTH
-from aotlib.study.rates import mirrored
 
 
 def overview(found: dict[str, pd.DataFrame], methods: Sequence[str]) -> pd.DataFrame:
     r"""A row a method, the best first, in the form in which papers print a user study; intervals in brackets.
+
+    An ability without a most likely value is its bound: below or above all.
 
     Columns, as far as `found` has their tables: `preferred / %` of all its comparisons, `called real / %` with the
     truth in a last row, and `ability`, or `rank ability` of rankings.
@@ -21,16 +22,9 @@ def overview(found: dict[str, pd.DataFrame], methods: Sequence[str]) -> pd.DataF
     Taught in notebook 09.
     """
     columns: dict[str, dict[str, str]] = {}
-    if "preferences" in found:
-        both = pd.concat([found["preferences"], mirrored(found["preferences"])])
-        sums = both.groupby("method")[["wins", "votes"]].sum()
-        columns["preferred / %"] = {
-            name: f"{100 * row.wins / row.votes:.1f}" if row.votes else "" for name, row in sums.iterrows()
-        }
-    if "fooled" in found:
-        columns["called real / %"] = {
-            row.method: _percent(row.rate, row.low, row.high) for row in found["fooled"].itertuples()
-        }
+    for table, title in {"preferred": "preferred / %", "fooled": "called real / %"}.items():
+        if table in found:
+            columns[title] = {row.method: _percent(row.rate, row.low, row.high) for row in found[table].itertuples()}
     order = list(methods)
     for table, title in {"rank_abilities": "rank ability", "abilities": "ability"}.items():
         if table in found:
@@ -45,6 +39,8 @@ def _percent(*shares: float) -> str:
 
 
 def _cell(value: float, low: float, high: float, digits: int) -> str:
-    if np.isnan(value):
+    if np.isnan(value) or (np.isinf(value) and np.isnan(low + high)):
         return ""
+    if np.isinf(value):
+        return f"< {high:.{digits}f}" if value < 0 else f"> {low:.{digits}f}"
     return f"{value:.{digits}f}" + ("" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")

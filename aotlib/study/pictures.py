@@ -97,7 +97,7 @@ def matrix(preferences: pd.DataFrame, order: Sequence[str], *, simulated: bool, 
 
 
 def scale(methods: pd.DataFrame, *, simulated: bool, kind: str = "pair", note: str = "") -> Figure:
-    r"""The ability of each method with its interval, the best on top.
+    r"""The ability of each method with its interval, the best on top; an arrow where it has one end only.
 
     Args:
         methods: of `aotlib.study.abilities.estimate`.
@@ -105,7 +105,14 @@ def scale(methods: pd.DataFrame, *, simulated: bool, kind: str = "pair", note: s
     Taught in notebook 09.
     """
     fig, ax = plt.subplots(figsize=(COLUMN, 0.9 + ROW * len(methods)))
-    _rows(ax, list(methods["method"]), methods, "ability", "low", "high")
+    _rows(ax, list(methods["method"]), methods.replace([-np.inf, np.inf], np.nan), "ability", "low", "high")
+    for place, row in zip(range(len(methods))[::-1], methods.itertuples(), strict=True):
+        end, way = (row.high, -1) if row.ability < 0 else (row.low, 1)
+        if np.isinf(row.ability) and np.isfinite(end):
+            ax.plot([end], [place], "|", color="0.5")
+            ax.annotate("", (end + way, place), (end, place), arrowprops={"arrowstyle": "->", "color": "0.5"})
+            ax.update_datalim([(end + 1.1 * way, place)])
+            ax.autoscale_view(scaley=False)
     model = {"pair": "Bradley-Terry", "rank": "Plackett-Luce"}[kind]
     ax.set(xlabel=f"ability / logits ({model}; higher looks more natural)")
     return _finished(fig, simulated, note)
@@ -131,7 +138,7 @@ def fool_rates(fooled: pd.DataFrame, *, simulated: bool, note: str = "") -> Figu
 
 
 def agreement(table: pd.DataFrame, *, simulated: bool, note: str = "") -> Figure:
-    r"""Krippendorff's alpha with its interval, and Kendall's W, a row each.
+    r"""Krippendorff's alpha with its interval, and the mean correlation of raters' orders, a row each.
 
     Args:
         table: columns `measure, value, low, high`.

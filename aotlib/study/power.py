@@ -122,7 +122,7 @@ def extent(
     Args:
         trials: comparisons a rater makes, catch and practice trials not counted.
         rater_icc, image_icc: how alike votes on one pair are within a rater and within an image; a pilot study tells
-            (`design_effect` of `aotlib.study.rates.preferences`).
+            (`aotlib.study.pooled.likeness`).
         lost: share of raters that the rule of the plan will leave out.
 
     Raises:
@@ -141,7 +141,7 @@ def extent(
         raise ValueError(f"{told}, and {independent} are needed: take more than {independent * image_icc:.0f} images")
     effect_of_raters = 1 + (by_rater - 1) * rater_icc
     votes = math.ceil(independent * max(effect_of_raters - image_icc, 1 - image_icc) / (1 - independent / most))
-    votes = max(votes, independent)
+    votes = max(votes, math.ceil(independent * effect_of_raters))  # an image with less than one vote is no cluster
     raters = math.ceil(votes * n_pairs / trials / (1 - lost))
     effect = effect_of_raters + max(votes / n_images - 1, 0) * image_icc
     return Extent(votes, independent, raters, effect)
@@ -159,65 +159,72 @@ def table(
     image_icc: float = 0.1,
     lost: float = 0.1,
 ) -> pd.DataFrame:
-    r"""A row a preference: what it takes to find it, `independent, half_width, votes, design_effect, raters, note`.
+    r"""A row a preference: what it takes to find it, `preference, independent, half_width, votes, design_effect,
+    raters, votes_all, raters_all, note`.
 
+    `votes` and `raters` are for one pair that was named beforehand; with `votes_all` and `raters_all` it is found among
+    all pairs of methods, at `alpha` divided by how many these are, which is the first step of Holm's correction.
     `half_width` is that of Wilson's interval with so many independent votes. Where no number of raters suffices the
     numbers of votes and raters are missing and `note` says how many images it takes.
 
     Taught in notebook 09.
     """
-    size = {"n_methods": n_methods, "n_images": n_images, "trials": trials}
-    rule = {"rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
+    rule = {"n_methods": n_methods, "n_images": n_images, "trials": trials}
+    rule |= {"rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
     rows = []
     for preference in preferences:
-        independent = votes_needed(preference, power=power, alpha=alpha)
-        low, high = wilson(preference * independent, independent)
-        row = {"preference": preference, "independent": independent, "half_width": float(high - low) / 2}
-        rows.append(row | _extent_or_note(independent, size, rule))
-    return _typed(rows, ["preference", "independent", "half_width"])
+        alone, among = (
+            votes_needed(preference, power=power, alpha=level) for level in (alpha, alpha / math.comb(n_methods, 2))
+        )
+        low, high = wilson(preference * alone, alone)
+        every = _asked(among, rule)
+        row = {"preference": preference, "independent": alone, "half_width": float(high - low) / 2}
+        row |= _asked(alone, rule) | {"votes_all": every["votes"], "raters_all": every["raters"]}
+        row["note"] = row["note"] or every["note"] and f"all pairs: {every['note']}"
+        rows.append(row)
+    columns = ["preference", "independent", "half_width", "votes", "design_effect", "raters", "votes_all", "raters_all"]
+    return _whole(pd.DataFrame(rows, columns=[*columns, "note"]))
 
 
 def precision_table(
-    half_widths: Sequence[float] = (0.05, 0.1),
+    half_widths: Sequence[float],
     *,
     n_methods: int,
     n_images: int,
     trials: int,
-    confidence: float = 0.95,
+    preference: float = 0.5,
     rater_icc: float = 0.05,
     image_icc: float = 0.1,
     lost: float = 0.1,
 ) -> pd.DataFrame:
-    r"""A row a half-width that intervals of preferences are to have: `half_width, independent`, then as in `table`.
+    r"""A row a wanted half-width of the 95 % interval: `half_width, independent, votes, design_effect, raters, note`.
 
-    Preferences near one half take most votes, and these are meant.
+    Args:
+        preference: the share that is expected; one half, which takes most votes, when not given.
 
     Taught in notebook 09.
     """
-    size = {"n_methods": n_methods, "n_images": n_images, "trials": trials}
-    rule = {"rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
+    rule = {"n_methods": n_methods, "n_images": n_images, "trials": trials}
+    rule |= {"rater_icc": rater_icc, "image_icc": image_icc, "lost": lost}
     rows = []
     for half_width in half_widths:
-        independent = votes_for_precision(half_width, confidence=confidence)
-        row = {"half_width": half_width, "independent": independent}
-        rows.append(row | _extent_or_note(independent, size, rule))
-    return _typed(rows, ["half_width", "independent"])
+        independent = votes_for_precision(half_width, preference=preference)
+        rows.append({"half_width": half_width, "independent": independent} | _asked(independent, rule))
+    columns = ["half_width", "independent", "votes", "design_effect", "raters", "note"]
+    return _whole(pd.DataFrame(rows, columns=columns))
 
 
-def _extent_or_note(independent: int, size: dict, rule: dict) -> dict:
-    """Votes, design effect and raters; or a note on how many images it takes."""
-    try:
-        found = extent(independent, **size, **rule)
-    except ValueError as error:
-        if "images are never worth" not in str(error):
-            raise
-        return {"note": f"more than {independent * rule['image_icc']:.0f} images"}
+def _asked(independent: int, rule: dict) -> dict:
+    """Votes, design effect and raters of `extent`; missing, with a note, where there are too few images."""
+    if independent * rule["image_icc"] >= rule["n_images"]:
+        note = f"more than {independent * rule['image_icc']:.0f} images"
+        return {"votes": None, "design_effect": math.nan, "raters": None, "note": note}
+    found = extent(independent, **rule)
     return {"votes": found.votes, "design_effect": found.effect, "raters": found.raters, "note": ""}
 
 
-def _typed(rows: list[dict], first: list[str]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=[*first, "votes", "design_effect", "raters", "note"])
-    return table.astype({"votes": "Int64", "raters": "Int64"})
+def _whole(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype({name: "Int64" for name in table.columns if name.startswith(("votes", "raters"))})
 
 
 def _check_preference(preference: float) -> None:

@@ -14,9 +14,10 @@ from scipy.sparse import coo_array
 from statsmodels.stats.proportion import proportion_confint
 
 from aotlib.comparison import holm
+from aotlib.study import contrast
 from aotlib.study.bradley_terry import WON, Pairs, pairs_of
 from aotlib.study.design import TRUTH
-from aotlib.study.resampling import Spread, two_way
+from aotlib.study.resampling import Spread, Statistic, two_way
 
 
 def wilson(
@@ -42,7 +43,13 @@ def wilson(
 
 
 def preferences(
-    votes: pd.DataFrame, methods: Sequence[str], *, n_resamples: int = 400, seed: int = 0, confidence: float = 0.95
+    votes: pd.DataFrame,
+    methods: Sequence[str],
+    *,
+    primary: tuple[str, str] | None = None,
+    n_resamples: int = 400,
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> pd.DataFrame:
     r"""A row a pair of methods: how often `method`, the one preferred more often, was preferred to `against`.
 
@@ -52,32 +59,49 @@ def preferences(
 
     Args:
         votes: that count (`aotlib.study.screening.kept`); other kinds than "pair" are left aside.
+        primary: the one comparison that was named before the first answer, whose `p_holm` is its own p; the others
+            are corrected without it.
+
+    Raises:
+        ValueError: when `primary` does not name two of the methods.
 
     Taught in notebook 09.
     """
     votes = votes[votes["kind"] == "pair"]
     pairs = pairs_of(votes, methods)
     one, other = np.triu_indices(len(methods), 1)
-    number = {pair: row for row, pair in enumerate(zip(one.tolist(), other.tolist(), strict=True))}
-    group, won = _sorted(pairs, number)
-    table = _shares(won, group, len(one), votes, n_resamples, seed, confidence)
+    group, won = by_pair(pairs)
+    table = shares(won, group, len(one), votes, n_resamples, seed, confidence)
     ties = np.bincount(group[pairs.won == WON["tie"]], minlength=len(one))
     table["ties"] = ties
     wins = table["wins"] - ties / 2
     table["p_exact"] = [exact_p(k, n) for k, n in zip(wins, table["votes"] - ties, strict=True)]
     names = np.array(methods, dtype=object)
     table["method"], table["against"] = names[one], names[other]
-    table = _turned(table).assign(p_holm=lambda rows: holm(rows["p"]))
+    table = _turned(table).assign(p_holm=lambda rows: _corrected(rows, primary, methods))
     columns = ["method", "against", "votes", "wins", "ties", "rate", "wilson_low", "wilson_high", "low", "high"]
     return table[columns + ["design_effect", "p_exact", "p", "p_holm"]]
 
 
-def _sorted(pairs: Pairs, number: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Of each vote: which pair, and what the one of it with the lower number won."""
-    first = pairs.left < pairs.right
-    low, high = np.minimum(pairs.left, pairs.right), np.maximum(pairs.left, pairs.right)
-    group = np.array([number[pair] for pair in zip(low.tolist(), high.tolist(), strict=True)], dtype=int)
-    return group, np.where(first, pairs.won, 1 - pairs.won)
+def by_pair(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    r"""Of each vote (V,) the place of its pair in the upper triangle, and what the one with the lower number won.
+
+    Taught in notebook 09.
+    """
+    m = len(pairs.methods)
+    place = np.zeros((m, m), dtype=int)
+    place[np.triu_indices(m, 1)] = np.arange(m * (m - 1) // 2)
+    group = place[np.minimum(pairs.left, pairs.right), np.maximum(pairs.left, pairs.right)]
+    return group, np.where(pairs.left < pairs.right, pairs.won, 1 - pairs.won)
+
+
+def _corrected(table: pd.DataFrame, primary: tuple[str, str] | None, methods: Sequence[str]) -> np.ndarray:
+    """Holm's p of all pairs but the primary one, which is tested by itself."""
+    if primary and not (len(set(primary)) == 2 and set(primary) <= set(methods)):
+        raise ValueError(f"the primary comparison is {' against '.join(primary)}: give two of {', '.join(methods)}")
+    named = [{row.method, row.against} == set(primary or ()) for row in table.itertuples()]
+    p = table["p"].to_numpy()
+    return np.where(named, p, holm(np.where(named, np.nan, p)))
 
 
 def _turned(table: pd.DataFrame) -> pd.DataFrame:
@@ -123,25 +147,38 @@ def fooled(
     names = [*methods, TRUTH]
     group = np.array([names.index(shown[0]) for shown in votes["shown"]], dtype=int)
     called = (votes["choice"] == "real").to_numpy(np.float64)
-    table = _shares(called, group, len(names), votes, n_resamples, seed, confidence).drop(columns="p")
-    rate = _rates(called, group, len(names))
+    table = shares(called, group, len(names), votes, n_resamples, seed, confidence).drop(columns="p")
+    rate = group_means(called, group, len(names))
 
-    def below(weights: np.ndarray) -> np.ndarray:
+    def both(weights: np.ndarray) -> np.ndarray:
         found = rate(weights)
-        return found[:, -1:] - found[:, :-1]
+        return np.concatenate([found, found[:, -1:] - found[:, :-1]], axis=1)
 
+    spread = two_way(both, votes["rater"], votes["image"], n_resamples=n_resamples, seed=seed)
+    low, high, p = _below(table, spread, confidence)
     off = table["rate"].iloc[-1] - table["rate"].to_numpy()[:-1]
-    spread = two_way(below, votes["rater"], votes["image"], n_resamples=n_resamples, seed=seed)
-    low, high = spread.interval(off, confidence)
-    p = spread.p(off)
     for column, values in {"below": off, "below_low": low, "below_high": high, "p": p, "p_holm": holm(p)}.items():
         table[column] = [*values, np.nan]
     table.insert(0, "method", names)
     return table.sort_values("rate", ascending=False, kind="stable", ignore_index=True)
 
 
-def _rates(value: np.ndarray, group: np.ndarray, n_groups: int):
-    """A function of weights (B, V): the weighted mean of `value` in each group, (B, n_groups)."""
+def _below(table: pd.DataFrame, spread: Spread, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Interval and p of how far each but the last is below the last; `spread` is of the rates, then of that."""
+    m = len(table) - 1
+    wins, n = (table[name].to_numpy(float) / table["design_effect"].to_numpy() for name in ("wins", "votes"))
+    truth = contrast.Share(np.full(m, wins[-1]), np.full(m, n[-1]))
+    of_rate, of_truth, of_off = spread.variance[:m], spread.variance[m], spread.variance[m + 1 :]
+    r = contrast.correlation(of_rate, of_truth, of_off)
+    fills = contrast.Share(wins[:-1], n[:-1])
+    return contrast.difference(truth, fills, r, confidence=confidence, dof=spread.dof)
+
+
+def group_means(value: np.ndarray, group: np.ndarray, n_groups: int) -> Statistic:
+    r"""A function of weights (B, V): the weighted mean of `value` in each group, (B, n_groups).
+
+    Taught in notebook 09.
+    """
     place, shape = (group, np.arange(len(group))), (n_groups, len(group))
     sums, counts = (coo_array((entries, place), shape=shape).tocsr() for entries in (value, np.ones_like(value)))
 
@@ -152,7 +189,7 @@ def _rates(value: np.ndarray, group: np.ndarray, n_groups: int):
     return rates
 
 
-def _shares(
+def shares(
     value: np.ndarray,
     group: np.ndarray,
     n_groups: int,
@@ -161,10 +198,13 @@ def _shares(
     seed: int,
     confidence: float,
 ) -> pd.DataFrame:
-    """A row a group: votes, wins, rate, both intervals, design effect, and p of the clustered test against one half."""
+    r"""A row a group: votes, wins, rate, both intervals, design effect, and p of the clustered test against one half.
+
+    Taught in notebook 09.
+    """
     n = np.bincount(group, minlength=n_groups)
     wins = np.bincount(group, value, minlength=n_groups)
-    rates = _rates(value, group, n_groups)
+    rates = group_means(value, group, n_groups)
     rate = rates(np.ones((1, len(value))))[0]
     spread = two_way(rates, votes["rater"], votes["image"], n_resamples=n_resamples, seed=seed)
     effect = design_effect(spread, rate, n)
