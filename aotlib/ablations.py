@@ -31,6 +31,9 @@ Runs = dict[tuple[str, int], Path]
 def finished(runs: Mapping[str, str | Path]) -> tuple[Runs, dict[str, str]]:
     r"""The folders of the runs that came to their end, by (variant, seed), and why others did not, by name.
 
+    Raises:
+        ValueError: where no run of the full method, or none of any variant, came to its end.
+
     Taught in notebook 08.
     """
     found, missing = {}, {}
@@ -40,9 +43,47 @@ def finished(runs: Mapping[str, str | Path]) -> tuple[Runs, dict[str, str]]:
             missing[name] = reason or "never tried"
         else:
             found[variant_and_seed(name)] = Path(folder)
-    if not any(variant == FULL for variant, _ in found):
-        raise ValueError(f"no finished run of the full method; {'; '.join(f'{k}: {v}' for k, v in missing.items())}")
+    variants, why = (
+        {variant for variant, _ in found},
+        "; ".join(f"{name}: {reason}" for name, reason in missing.items()),
+    )
+    if FULL not in variants:
+        raise ValueError(f"no finished run of the full method, which the variants are compared with; {why}")
+    if variants == {FULL}:
+        raise ValueError(f"no finished run of a variant, only of the full method; {why}")
     return found, missing
+
+
+def check_alike(found: Runs, path: str | Path) -> None:
+    r"""Refuse runs that differ from the full method's in more than their seed and what the grid says that they change.
+
+    It goes by the records that notebook 5 leaves; folders that have none are not held against anything.
+
+    Raises:
+        ValueError: with the parameter, or for other photographs.
+
+    Taught in notebook 08.
+    """
+    changed = {FULL: {}} | {name: own for variants in grid(path).values() for name, own in variants.items()}
+    records = {key: _record(folder) for key, folder in found.items() if _record(folder)}
+    of_full = [record for (variant, _), record in records.items() if variant == FULL]
+    for (variant, seed), record in records.items() if of_full else []:
+        expected = of_full[0]["parameters"] | changed.get(variant, {}) | {"seed": seed}
+        for key, value in record["parameters"].items():
+            if not key.endswith("_dir") and value != expected.get(key):
+                told = f"{key} = {value!r}, and {expected.get(key)!r} was expected"
+                raise ValueError(f"{found[variant, seed]} is no run of {variant}.s{seed}: it was trained with {told}")
+        if _data(record) != _data(of_full[0]):
+            raise ValueError(f"{found[variant, seed]} was trained on other photographs than the full method")
+
+
+def _record(folder: Path) -> dict:
+    path = folder / "record.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _data(record: dict) -> str:
+    return (record.get("data") or {}).get("sha256", "")
 
 
 def switches(path: str | Path) -> pd.DataFrame:
@@ -161,8 +202,7 @@ def accounts(found: Runs) -> pd.DataFrame:
         card = read_card(folder / WEIGHTS)
         row = {"variant": variant, "seed": seed, "run": folder.name, "steps": int(card["step"])}
         row |= {"features": card["features"], "device": card["device"], "seconds": read_log(folder)[-1]["seconds"]}
-        path = folder / "record.json"
-        record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        data = (record.get("data") or {}).get("sha256", "")
-        rows.append(row | {"commit": record.get("commit") or "", "dirty": record.get("dirty", True), "data": data})
+        record = _record(folder)
+        made = {"commit": record.get("commit") or "", "dirty": record.get("dirty", True), "data": _data(record)}
+        rows.append(row | made)
     return pd.DataFrame(rows)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from aotlib.choices import check_choice
 from aotlib.hardware import full_precision
+from aotlib.rates import branch_width
 
 RECIPES = ("paper", "released")
 BLOCKS = ("aot", "residual")
@@ -22,24 +23,6 @@ RESIDUAL_RATES = (2,)  # the plain block of the paper's figure: 3x3 of dilation 
 def check_recipe(recipe: str) -> str:
     r"""Return `recipe` when it is ``"paper"`` or ``"released"``; refuse every other word."""
     return check_choice("recipe", recipe, RECIPES)
-
-
-def branch_width(width: int, rates: Sequence[int]) -> int:
-    r"""Channels of one branch: `width` split into ``len(rates)`` equal parts.
-
-    >>> branch_width(256, (1, 2, 4, 8))
-    64
-
-    Taught in notebook 02.
-    """
-    if not rates or any(rate < 1 for rate in rates):
-        raise ValueError(f"rates must be a non-empty list of dilation rates >= 1, got {tuple(rates)}")
-    if width % len(rates):
-        raise ValueError(
-            f"{width} channels cannot be split into {len(rates)} equal branches (rates {tuple(rates)}); "
-            f"use a width that is a multiple of {len(rates)}, or another number of rates"
-        )
-    return width // len(rates)
 
 
 def gate_update(logits: Tensor, recipe: str = "paper") -> Tensor:

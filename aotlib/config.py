@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from aotlib.choices import check_choice
+from aotlib.rates import branch_width
 
 STAGED = ("pconv", "edge_connect")  # methods whose steps are divided into stages
 
@@ -85,6 +86,8 @@ class TrainConfig:
             raise ValueError(f"the soft mask's window needs an even side and a sigma above 0, got {window}")
         if self.size % 4:
             raise ValueError(f"size must be a multiple of 4, got {self.size}")
+        if self.method == "aot" and self.block == "aot":
+            self._check_rates()
         counts = ("size", "width", "n_blocks", "batch", "steps", "n_samples", "log_every", "sample_every", "save_every")
         for name in counts:
             if getattr(self, name) < 1:
@@ -95,6 +98,11 @@ class TrainConfig:
         for name in ("mask_low", "mask_high", "crop_low", "lr_fall", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share from 0 to 1, got {getattr(self, name)}")
+
+    def _check_rates(self) -> None:
+        branch_width(4 * self.width, self.rates)
+        if self.size < (smallest := 4 * (max(self.rates) + 1)):
+            raise ValueError(f"a rate of {max(self.rates)} needs crops of {smallest} px or more, size is {self.size}")
 
     @classmethod
     def of(cls, parameters: Mapping[str, object]) -> "TrainConfig":

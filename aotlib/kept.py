@@ -18,7 +18,16 @@ from aotlib.report import WIDTH
 ABLATIONS = "08_ablations"
 SHOWN = (("03_discriminator", "targets"), (profiles.EVALUATION, "filled"))  # figures of the README
 OF_EVALUATION = ("summary.md", "summary_long.csv", "manifest.csv", "manifest.json")
-OF_ABLATIONS = ("summary.csv", "differences.csv", "labels.csv", "same_order.csv", "switches.csv", "runs.csv", "psnr.md")
+OF_ABLATIONS = (
+    "summary.csv",
+    "differences.csv",
+    "labels.csv",
+    "budget.csv",
+    "same_order.csv",
+    "switches.csv",
+    "runs.csv",
+)
+OF_ABLATIONS += ("psnr.md",)
 
 
 def keep_reference(profile: str, root: Path) -> Path:

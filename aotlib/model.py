@@ -17,6 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from aotlib.blocks import BLOCKS, GATES, RESIDUAL_RATES, AOTBlock, check_recipe
 from aotlib.choices import check_choice
 from aotlib.hardware import full_precision
+from aotlib.rates import branch_width
 from aotlib.released import read_released
 
 FULL_WIDTH = 64  # channels of the first layer in the paper's networks
@@ -58,6 +59,7 @@ class Generator(nn.Module):
         super().__init__()
         self.recipe = check_recipe(recipe)
         rates = RESIDUAL_RATES if check_choice("block", block, BLOCKS) == "residual" else rates
+        branch_width(4 * width, rates)
         gate = recipe if check_choice("gate", gate, GATES) == "recipe" else gate
         self.options = {"width": width, "n_blocks": n_blocks, "rates": tuple(rates), "recipe": recipe}
         self.options |= {"gate": gate} if gate != recipe else {}

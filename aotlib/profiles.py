@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aotlib.choices import nearest
-from aotlib.grids import written_out
+from aotlib.config import TrainConfig
+from aotlib.grids import check_runs, written_out
 from aotlib.run_names import FOLDERS, code_digest, training_run
 from aotlib.yaml_files import read_yaml
 
@@ -168,11 +169,22 @@ def plan(profile: str, root: str | Path | None = None) -> dict[str, Job]:
         if fixed := kept & given.keys():
             raise ValueError(f"profiles/{profile}.yaml: {name}: {', '.join(sorted(fixed))} is not a profile's to set")
         parameters = _found_folders(checked_parameters(notebook, given), notebook.parent)
+        if kind == TRAINING and "gate" in parameters:
+            _check_training(parameters, f"profiles/{profile}.yaml: {name}")
         results = root / "results" / profile
         out_dir = results / "training" / training_run(parameters, digest) if kind == TRAINING else results / name
         of_grid = name.partition(".")[0] in grids
         jobs[name] = Job(notebook, out_dir, parameters | {"out_dir": str(out_dir)}, may_fail=of_grid)
+    check_runs({name: (job.parameters, job.out_dir) for name, job in jobs.items() if job.may_fail})
     return {name: _after_others(name, jobs, grids, profile) for name in jobs}
+
+
+def _check_training(parameters: dict, where: str) -> None:
+    """A value that no run can have is answered here, and not when hours of others have passed."""
+    try:
+        TrainConfig.of(parameters)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _groups(profile: dict[str, dict]) -> list[str]:

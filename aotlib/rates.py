@@ -1,13 +1,36 @@
-r"""Dilation rates for another size of picture: rules from the receptive field and the size of the features.
+r"""Dilation rates: what they cost, how far they look, and rules to choose them for another size of picture.
 
 AOT-GAN's authors name the limit: rates are chosen by hand, and are to be chosen again for another size of picture.
-`aotlib.serving` serves a trained generator with other rates. Taught in notebook 08.
+`aotlib.serving` serves a trained generator with other rates. Nothing here imports torch. Taught in notebooks 02 and 08.
 """
 
 import math
 from collections.abc import Sequence
 
 Rates = tuple[int, ...]
+
+
+def branch_width(width: int, rates: Sequence[int]) -> int:
+    r"""Channels of one branch: `width` split into ``len(rates)`` equal parts.
+
+    >>> branch_width(256, (1, 2, 4, 8))
+    64
+
+    Raises:
+        ValueError: for rates that are no whole numbers from 1 on, and for a width that they do not divide.
+
+    Taught in notebook 02.
+    """
+    if isinstance(rates, str) or not rates or not all(isinstance(rate, int) and rate >= 1 for rate in rates):
+        given = repr(rates) if isinstance(rates, str) else tuple(rates)
+        advice = "rates that follow the size of a picture are chosen when a trained generator fills it: aotlib.serving"
+        raise ValueError(f"rates must be a list of whole numbers >= 1, such as [1, 2, 4, 8], got {given}; {advice}")
+    if width % len(rates):
+        raise ValueError(
+            f"{width} channels cannot be split into {len(rates)} equal branches (rates {tuple(rates)}); "
+            f"use a width that is a multiple of {len(rates)}, or another number of rates"
+        )
+    return width // len(rates)
 
 
 def receptive_field(n_blocks: int, rates: Sequence[int]) -> int:

@@ -16,7 +16,18 @@ FOLDERS = ("data", "masks")  # parameters that may name a folder; those whose na
 # What decides the weights besides the parameters: a run by other code gets another folder. A test holds this list
 # against the imports of train.py.
 TRAINING_CODE = ("blocks", "config", "data", "distributed", "features", "hardware", "images", "losses", "masks", "undo")
-TRAINING_CODE += ("colour", "model", "quarantine", "shards", "sources", "step", "strokes", "train", "weights_files")
+TRAINING_CODE += (
+    "colour",
+    "model",
+    "quarantine",
+    "rates",
+    "shards",
+    "sources",
+    "step",
+    "strokes",
+    "train",
+    "weights_files",
+)
 RIVALS_CODE = ("methods", "baselines/*")  # besides, for the compared methods
 
 

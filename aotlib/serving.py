@@ -31,6 +31,9 @@ Network = Callable[[Tensor, Tensor], Tensor]
 def way_at(side: int, trained_size: int) -> str:
     r"""What ``auto`` is for a picture of that shorter side: the way that was better beyond chance, else ``fixed``.
 
+    It was measured at 2/3, 4/3, 8/3 and 16/3 times the trained side, with one network of four blocks whose fills are
+    smooth: for another one measure anew (``data/compare_serving.py``), or name the way.
+
     >>> way_at(1024, 192), way_at(512, 192)
     ('resized', 'fixed')
 

@@ -82,7 +82,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--limit", nargs="*", type=size_and_number, default=[], metavar="SIZE=N", help="so many photographs at a size"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of masks, trial holes and bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="of masks and trial holes")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     return parser.parse_args(arguments)
 

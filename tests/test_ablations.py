@@ -218,6 +218,11 @@ def test_names_that_no_run_can_have_are_refused(gridded, name):
         (TOY_GRID + "  alike: {}\n", "alike: {} changes nothing"),
         (TOY_GRID + "labels: [released]\n", "needs lines 'question:'"),
         ("parts: {", "grid.yaml: while parsing"),
+        ("parts:\n  off: {steps: 5}\n", "False: each variant needs a name"),
+        (TOY_GRID + "  other: {seed: 5}\n", "other: seed is not a variant's to change"),
+        (TOY_GRID + "  other: {method: ca}\n", "other: method is not a variant's to change"),
+        (TOY_GRID + "  other: {steps: 2}\n", "ablations.full.s0 and ablations.other.s0 are one and the same run"),
+        (TOY_GRID + "  other: {steps: 3}\n", "ablations.no_gate.s0 and ablations.other.s0 are one and the same run"),
     ],
 )
 def test_mistakes_in_a_grid_are_named(gridded, text, words):
@@ -237,12 +242,46 @@ def test_mistakes_in_a_grid_are_named(gridded, text, words):
         ("{grid: grid.yaml, seeds: [0.5]}", "seeds = [0.5]; list whole numbers"),
         ("{grid: gird.yaml, seeds: [0]}", "no grid gird.yaml"),
         ("3", "a group of runs needs lines"),
+        ("{grid: 3, seeds: [0]}", "grid = 3; name a file beside it"),
+        ("{grid: ../profiles/grid.yaml, seeds: [0]}", "grid = '../profiles/grid.yaml'; name a file beside it"),
+        ("{grid: grid.yaml, seeds: [0], each: 3}", "each = 3; write 'parameter: value' lines"),
+        ("{grid: grid.yaml, seeds: [0], each: {seed: 3}}", "without method and seed"),
     ],
 )
 def test_mistakes_in_a_group_are_named(gridded, group, words):
     (gridded / "profiles" / "toy.yaml").write_text(f"ablations: {group}\n")
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)):
         profiles.plan("toy", gridded)
+
+
+@pytest.mark.parametrize(
+    "changed, words",
+    [
+        ("gate: nome", "gate must be one of"),
+        ("rates: [1, 2, 3]", "64 channels cannot be split into 3"),
+        ("rates: []", "rates must be a list of whole numbers"),
+        ("rates: [32, 1]", "a rate of 32 needs crops of 132 px"),
+        ("soft_size: 21", "soft_size = 21"),
+        ("steps: 46", "steps = 46 must be a multiple of log_every"),
+        ("sample_every: 24", "steps = 48, sample_every = 24: no look after a quarter"),
+    ],
+)
+def test_values_that_no_run_can_have_are_refused_before_any_is_trained(tmp_path, changed, words):
+    for name in ("notebooks", "aotlib", "data"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "grid.yaml").write_text(f"parts:\n  mine: {{{changed}}}\n")
+    each = "{size: 64, width: 16, steps: 48, log_every: 12, sample_every: 12, save_every: 48}"
+    (tmp_path / "profiles" / "mine.yaml").write_text(f"ablations: {{grid: grid.yaml, seeds: [0], each: {each}}}\n")
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        profiles.plan("mine", tmp_path)
+    assert "ablations.mine.s0" in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", ["auto", (), (1.5,), (0, 1)])
+def test_rates_that_are_none_are_refused_with_a_way_out(wrong):
+    with pytest.raises(ValueError, match="whole numbers >= 1.*aotlib.serving"):
+        Generator(4, 1, rates=wrong)
 
 
 def test_the_notebook_reads_the_grid_of_its_runs(gridded, make_notebook):
@@ -302,11 +341,46 @@ def test_what_failed_is_told_apart_from_what_was_never_tried(trained):
         "no_style.s0": "never tried",
     }
     attempts.write_note(trained["no_gate.s0"], "a cell failed after the weights were saved")
-    assert ablations.finished(trained)[1]["no_gate.s0"] == "a cell failed after the weights were saved"
+    with pytest.raises(ValueError, match="no_gate.s0: a cell failed after the weights were saved"):
+        ablations.finished(trained)
     attempts.write_note(trained["no_gate.s0"])
     assert ("no_gate", 0) in ablations.finished(trained)[0]
     with pytest.raises(ValueError, match="no finished run of the full method"):
         ablations.finished({"no_gate.s0": trained["no_gate.s0"]})
+
+
+def test_a_full_method_without_variants_is_refused_with_the_reasons(trained):
+    alone = {name: trained[name] for name in ("full.s0", "patchgan.s0")}
+    with pytest.raises(ValueError, match=r"only of the full method; patchgan.s0: its Python process died"):
+        ablations.finished(alone)
+
+
+@pytest.mark.parametrize(
+    "own, words",
+    [
+        ({}, ""),
+        ({"steps": 8}, "steps = 8, and 4 was expected"),
+        ({"seed": 3}, "seed = 3, and 0 was expected"),
+        ({"gate": "recipe"}, "gate = 'recipe', and 'none' was expected"),
+        ({"data_dir": "/elsewhere"}, ""),
+    ],
+)
+def test_runs_that_differ_in_more_than_their_name_says_are_refused(tmp_path, own, words):
+    found, base = {}, {"steps": 4, "seed": 0, "gate": "recipe", "data_dir": "/here"}
+    for variant, parameters in {"full": base, "no_gate": base | {"gate": "none"} | own}.items():
+        found[variant, 0] = tmp_path / variant
+        found[variant, 0].mkdir()
+        record = {"parameters": parameters, "data": {"sha256": "a"}}
+        (tmp_path / variant / "record.json").write_text(json.dumps(record))
+    if words:
+        with pytest.raises(ValueError, match=re.escape(words)):
+            ablations.check_alike(found, GRID)
+    else:
+        ablations.check_alike(found, GRID)
+    other = {"parameters": base | {"gate": "none"}, "data": {"sha256": "b"}}
+    (tmp_path / "no_gate" / "record.json").write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="other photographs"):
+        ablations.check_alike(found, GRID)
 
 
 def test_runs_are_judged_on_the_same_holes_and_keep_their_seed(trained, photographs):

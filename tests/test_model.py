@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from aotlib.blocks import AOTBlock, branch_width, gate_update, standardise
+from aotlib.blocks import AOTBlock, gate_update, standardise
 from aotlib.model import Discriminator, Generator
+from aotlib.rates import branch_width
 from aotlib.released import released_shapes, rename
 
 
