@@ -116,6 +116,50 @@ def inside(discriminator: nn.Module, image: Tensor, prediction: Tensor, mask: Te
     return ((size * mask).sum() / size.sum()).item()
 
 
+class Pushes(NamedTuple):
+    r"""Where one step down a network's adversarial loss moves the scores of a composite: above 0 up, below 0 down.
+
+    In units of the mean size of that network's gradient over all patches: 1 is the pull on an average patch, and
+    designs compare whose losses are of different size.
+
+    Attributes:
+        d_hole, d_known: of the discriminator's loss, mean over patches whose centre is in the hole, and over others.
+        g_hole, g_known: of the generator's. Signs that differ are a contest; alike, both want the same of the patch.
+    """
+
+    d_hole: float
+    d_known: float
+    g_hole: float
+    g_known: float
+
+
+def pushes(scores: Tensor, mask: Tensor, design: str, **soft) -> Pushes:
+    r"""What the losses of both networks ask of the scores of composites, in and outside the hole.
+
+    .. math:: p = -\frac{\partial L}{\partial D(z)} \Big/ \mathrm{mean}\left|\frac{\partial L}{\partial D(z)}\right|
+
+    for :math:`L_D` and :math:`L_{adv}`. For a design whose labels stand at the scores' size,
+    :math:`\partial L_D / \partial D(z) = 2 (D(z) - t_z) / N` over N patches: the discriminator raises scores below
+    their label and lowers those above it, so that the sign depends on how far training has come. The part of
+    :math:`L_D` on photographs does not depend on :math:`D(z)`. A loss without any gradient pushes nowhere: 0.
+
+    Args:
+        scores: :math:`D(z)`, (B, 1, h, w), of the networks as they are.
+        mask: (B, 1, H, W), 1 = hole.
+        soft: size and sigma of the soft mask (`aotlib.losses.targets`).
+
+    Taught in notebook 08.
+    """
+    hole, found = _patches_in_hole(mask), []
+    scores = scores.detach().requires_grad_(True)
+    of_d = losses.discriminator_loss(scores.detach(), scores, mask, design, **soft)
+    for loss in (of_d, losses.generator_loss(scores, mask, design)):
+        (gradient,) = torch.autograd.grad(loss, scores)
+        push = -gradient / gradient.abs().mean().clamp_min(torch.finfo(gradient.dtype).tiny)
+        found += [push[where].mean().item() for where in (hole, ~hole)]
+    return Pushes(*found)
+
+
 class Found(NamedTuple):
     r"""How well a map says where the hole is.
 

@@ -23,6 +23,17 @@ from aotlib.metrics import OF_SETS, about
 HEIGHT = 2.1  # inches of one panel
 
 
+def divided_by(unit: str) -> str:
+    r"""What follows the label of an axis: ``" / dB"``; nothing for a range, which is no unit to divide by, or for none.
+
+    >>> divided_by("dB"), divided_by("0 to 1"), divided_by("")
+    (' / dB', '', '')
+
+    Taught in notebook 06.
+    """
+    return f" / {unit}" if unit and " to " not in unit else ""
+
+
 def bands(summary: pd.DataFrame, metric: str, *, ax: Axes | None = None) -> Axes:
     r"""The mean of `metric` in each bucket, a line a method, and its 95 % interval as a band; a legend is left to you.
 
@@ -45,7 +56,7 @@ def bands(summary: pd.DataFrame, metric: str, *, ax: Axes | None = None) -> Axes
         part = part.sort_values("hole")
         ax.fill_between(part.hole, part.low, part.high, color=colour, alpha=0.2, linewidth=0)
     ax.set_xticks(range(len(order)), [name.replace(" %", "") for name in order], rotation=45)
-    ranged = f" ({unit})" if " to " in unit else f" / {unit}"  # "0 to 1" is no unit to divide by
+    ranged = divided_by(unit) or f" ({unit})"
     counted = f" (n = {int(rows.n.min())})" if metric.rpartition("_")[0] in OF_SETS else ""  # they mean nothing without
     ax.set(xlabel="hole / %", ylabel=label + (ranged if unit else "") + counted)
     sns.despine(ax=ax)
@@ -94,8 +105,7 @@ def ranking(summary: pd.DataFrame, metrics: Sequence[str], *, bucket: str = "all
         ax.plot(part["mean"], range(len(order)), "o", color="black", markersize=3.5)
         label, unit, higher = about(metric)
         counted = f", n = {int(part.n.min())}" if metric.rpartition("_")[0] in OF_SETS else ""
-        unit = f" / {unit}" if unit and " to " not in unit else ""
-        ax.set(xlabel=f"{label}{unit}{counted}\n({'higher' if higher else 'lower'} is better)")
+        ax.set(xlabel=f"{label}{divided_by(unit)}{counted}\n({'higher' if higher else 'lower'} is better)")
         ax.grid(axis="y", linewidth=0.3)
         sns.despine(ax=ax)
     axes[0, 0].set_yticks(range(len(order)), order)
@@ -128,8 +138,7 @@ def differences(versus: pd.DataFrame, variants: Sequence[str], *, to: str, note:
         for filled, face in ((sure, "black"), (~sure & rows.difference.notna(), "white")):
             ax.plot(rows.difference[filled], places[filled], "o", color="black", markerfacecolor=face, markersize=4)
         label, unit, higher = about(metric)
-        unit = f" / {unit}" if unit and " to " not in unit else ""
-        ax.set(xlabel=f"{label} less that of {to}{unit}\n({'higher' if higher else 'lower'} is better)")
+        ax.set(xlabel=f"{label} less that of {to}{divided_by(unit)}\n({'higher' if higher else 'lower'} is better)")
         ax.grid(axis="y", linewidth=0.3)
         sns.despine(ax=ax)
     for place, row in zip(places, rows.itertuples(), strict=True):
@@ -187,6 +196,6 @@ def price(summary: pd.DataFrame, costs: pd.DataFrame, metric: str, cost: str, *,
     label, unit, _ = about(metric)
     if note:
         figures.note(fig, note)
-    ax.set(xscale="log", xlabel=xlabel, ylabel=f"{label} / {unit}" if unit else label)
+    ax.set(xscale="log", xlabel=xlabel, ylabel=label + divided_by(unit))
     sns.despine(ax=ax)
     return fig

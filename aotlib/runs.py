@@ -80,36 +80,34 @@ def _clear(out_dir: Path, name: str) -> None:
 
 
 def _execute(source: Path, out_dir: Path, parameters: dict, timeout_s: float | None) -> None:
+    running = out_dir / f"running-{source.name}"
+    reason, heard = _failure(source, running, parameters, timeout_s)
+    if reason and heard:
+        raise Stopped(f"{source.stem}: stopped: {reason}", heard[0])
+    if reason:
+        raise NotebookFailed(f"{source.stem}: {reason}\n(kept as {_keep_failed(running, source.name)})")
+
+
+def _failure(source: Path, running: Path, parameters: dict, timeout_s: float | None) -> tuple[str, list[int]]:
+    """Why executing `source` into `running` failed, "" where it did not, and the signals heard meanwhile."""
     sys.modules.setdefault("rfc3987_syntax", None)  # spares jsonschema 3 s for a grammar that no notebook needs
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # its doubts about parameters: these have been checked
-    running = out_dir / f"running-{source.name}"
+    options = {"cwd": source.parent, "kernel_name": "python3", "progress_bar": False, "execution_timeout": timeout_s}
+    paths = _unformatted(source), _unformatted(running)
     try:
         with private_kernel() as config, passing_on() as heard:
-            papermill.execute_notebook(
-                _unformatted(source),
-                _unformatted(running),
-                parameters,
-                cwd=source.parent,
-                kernel_name="python3",
-                progress_bar=False,
-                execution_timeout=timeout_s,
-                config=config,
-            )
+            papermill.execute_notebook(*paths, parameters, config=config, **options)
     except papermill.PapermillExecutionError as error:
         first = next((line for line in error.source.splitlines() if line.strip()), "")
-        reason = f"cell In [{error.exec_count}], {first.strip()!r}: {error.ename}: {error.evalue}"
+        return f"cell In [{error.exec_count}], {first.strip()!r}: {error.ename}: {error.evalue}", heard
     except CellTimeoutError:
-        reason = f"a cell took longer than {timeout_s:g} s"
+        return f"a cell took longer than {timeout_s:g} s", heard
     except DeadKernelError:
-        reason = "its Python process died (most often: out of memory)"
-    else:
-        return
-    if heard:
-        raise Stopped(f"{source.stem}: stopped: {reason}", heard[0])
-    raise NotebookFailed(f"{source.stem}: {reason}\n(kept as {_keep_failed(running, source.name)})")
+        return "its Python process died (most often: out of memory)", heard
+    return "", heard
 
 
 def _unformatted(path: Path) -> str:

@@ -18,6 +18,7 @@ from aotlib import figures
 from aotlib.figures import PAGE
 from aotlib.intervals import in_order
 from aotlib.metrics import about
+from aotlib.panels import divided_by
 
 
 def over_sizes(
@@ -64,7 +65,7 @@ def served(summary: pd.DataFrame, differences: pd.DataFrame, metric: str, *, to:
     Taught in notebook 08.
     """
     label, unit, _ = about(metric)
-    unit = f" / {unit}" if unit and " to " not in unit else ""
+    unit = divided_by(unit)
     methods = list(summary.method.unique())
     fig, axes = plt.subplots(1, 2, figsize=(PAGE, 3.0))
     over_sizes(summary, metric, "mean", methods=methods, ylabel=label + unit, ax=axes[0])

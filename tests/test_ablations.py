@@ -118,6 +118,133 @@ def test_unknown_switches_are_refused(wrong):
         Generator(4, 1, **wrong)
 
 
+OF_GENERATOR = [name for name, own in CHANGES.items() if own.keys() <= {"block", "gate", "rates"}]
+
+
+def own_rates(variant):
+    return [2] if CHANGES[variant].get("block") == "residual" else CHANGES[variant].get("rates", [1, 2, 4, 8])
+
+
+def generator_of(tap=(slice(None), slice(None)), n_blocks=1, width=4, **own):
+    """A generator as training builds it; with `tap`, every branch has that tap of its kernel only."""
+    generator = build(
+        TrainConfig(size=64, width=width, n_blocks=n_blocks, init="he", **own), torch.device("cpu")
+    ).generator.double()
+    with torch.no_grad():
+        for branch in (branch for block in generator.blocks for branch in block.branches):
+            kept = branch.weight[(..., *tap)].clone()
+            branch.weight.zero_()[(..., *tap)] = kept
+    return generator.eval()
+
+
+def share_weights(generator, full):
+    """Give `generator` the weights of `full`: the channels of the branches in order, however many there are."""
+    state = full.state_dict()
+    own = {name: state[name] for name in generator.state_dict() if ".branches." not in name}
+    generator.load_state_dict(own, strict=False)
+    with torch.no_grad():
+        for block, other in zip(generator.blocks, full.blocks, strict=True):
+            for part in ("weight", "bias"):
+                stacked = torch.cat([getattr(branch, part) for branch in other.branches])
+                for branch, piece in zip(block.branches, stacked.chunk(len(block.branches)), strict=True):
+                    getattr(branch, part).copy_(piece)
+
+
+def open_paths(generator):
+    """Weights with which no path through the network is cut: positive, of sum 1."""
+    for parameter in generator.parameters():
+        torch.nn.init.constant_(parameter, 0 if parameter.ndim == 1 else 1 / parameter[0].numel())
+    return generator
+
+
+def seen_by(output, given):
+    """Which positions (H, W) of `given` one value depends on."""
+    return torch.autograd.grad(output, given, retain_graph=True)[0][0].abs().sum(0) > 0
+
+
+@pytest.mark.parametrize("variant", OF_GENERATOR)
+def test_a_block_looks_where_its_rates_say(variant):
+    """Its middle output depends on the positions r a + b, a and b in -1, 0, 1, along each axis, and on no other."""
+    (block,) = open_paths(generator_of(**CHANGES[variant])).blocks
+    assert list(block.rates) == own_rates(variant)
+    x = torch.ones(1, 16, 33, 33, dtype=torch.float64, requires_grad=True)
+    expected = torch.zeros(33, 33, dtype=torch.bool)
+    for rate in own_rates(variant):
+        places = torch.tensor([16 + rate * a + b for a in (-1, 0, 1) for b in (-1, 0, 1)])
+        expected[places[:, None], places] = True
+    statistics = block.gate_kind == "released"  # of the whole map: the share of the new feature depends on all
+    output = block.transform(x)[0] if statistics else block(x)
+    assert torch.equal(seen_by(output[0, 0, 16, 16], x), expected)
+
+
+@pytest.mark.parametrize("variant", OF_GENERATOR)
+@pytest.mark.parametrize("n_blocks", [1, 2])
+def test_a_prediction_looks_as_far_as_its_rates_say(variant, n_blocks):
+    """Side of the receptive field in pixels, by autograd; every second pixel sees 4 px more."""
+    generator = open_paths(generator_of(n_blocks=n_blocks, width=2, **CHANGES[variant]))
+    image = torch.ones(1, 3, 224, 224, dtype=torch.float64, requires_grad=True)
+    x = generator.encode(image, torch.zeros_like(image[:, :1]))
+    for block in generator.blocks:  # the released gate's mean of the whole map does not count
+        x = block.transform(x)[0] if block.gate_kind == "released" else block(x)
+    output, sides = generator.decode(x), []
+    for pixel in (112, 113):
+        rows = seen_by(output[0, 0, pixel, 112], image).any(1).nonzero()
+        sides.append((rows.max() - rows.min() + 1).item())
+    reach = 28 + 8 * n_blocks * (max(own_rates(variant)) + 1)
+    assert min(sides) == reach and max(sides) - min(sides) in (0, 4)
+
+
+def test_the_released_gate_sees_the_whole_map():
+    """And no other: the mean and deviation of its logits are those of all positions."""
+    for variant in OF_GENERATOR:
+        (block,) = generator_of(**CHANGES[variant]).blocks
+        x = rand(1, 16, 40, 40).double().requires_grad_(True)
+        assert seen_by(block(x)[0, 0, 20, 20], x).all() == (variant == "released_gate")
+
+
+BRANCHES = [name for name in OF_GENERATOR if {"rates", "block"} & CHANGES[name].keys()]
+
+
+@pytest.mark.parametrize("variant", BRANCHES)
+def test_branches_that_look_at_one_place_are_the_full_methods(variant):
+    """With the middle tap alone a rate says nothing: the output is the full method's, with the gate that both have."""
+    gate, middle = {"gate": CHANGES[variant].get("gate", "recipe")}, (1, 1)
+    image, mask = rand(1, 3, 64, 64).double() * 2 - 1, (rand(1, 1, 64, 64, seed=1) > 0.5).double()
+    whole = slice(None), slice(None)
+    for tap, alike in ((middle, True), (whole, False)):
+        full, other = generator_of(tap, 2, **gate), generator_of(tap, 2, **CHANGES[variant])
+        share_weights(other, full)
+        assert torch.allclose(other(image, mask), full(image, mask), rtol=0, atol=1e-9) == alike
+
+
+def test_four_equal_branches_are_one():
+    near, one = (generator_of(n_blocks=2, **CHANGES[variant]) for variant in ("all_near", "one_branch"))
+    share_weights(one, near)
+    image, mask = rand(1, 3, 64, 64).double() * 2 - 1, (rand(1, 1, 64, 64, seed=1) > 0.5).double()
+    torch.testing.assert_close(one(image, mask), near(image, mask))
+
+
+@pytest.mark.parametrize("variant", [name for name in OF_GENERATOR if "gate" in CHANGES[name]])
+def test_gates_that_have_nothing_to_decide_are_the_full_methods(variant):
+    """Where the new feature is the old one any gate gives it back; so does a sum where the new feature is 0."""
+    full, other = generator_of(n_blocks=2), generator_of(n_blocks=2, **CHANGES[variant])
+    share_weights(other, full)
+    image, mask = rand(1, 3, 64, 64).double() * 2 - 1, (rand(1, 1, 64, 64, seed=1) > 0.5).double()
+    assert not torch.allclose(other(image, mask), full(image, mask), rtol=0, atol=1e-9)
+    with torch.no_grad():
+        for network in (full, other):
+            for block in network.blocks:
+                for part in (*block.branches, block.fuse):
+                    part.weight.zero_()
+                    part.bias.zero_()
+                if block.gate is not None:  # features of an encoder that ends in ReLU pass the one of the branches
+                    block.fuse.weight[:, :, 1, 1] = torch.eye(16)
+                    for branch, piece in zip(block.branches, torch.eye(16).chunk(len(block.branches)), strict=True):
+                        branch.weight[:, :, 1, 1] = piece
+    torch.testing.assert_close(other(image, mask), full(image, mask))
+    torch.testing.assert_close(full(image, mask), torch.tanh(full.decode(full.encode(image, mask))))
+
+
 # --- labels and losses ----------------------------------------------------------------------------------------------
 
 

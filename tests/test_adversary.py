@@ -1,11 +1,12 @@
 """What labels ask of the two networks, by hand, and maps that find the hole or do not, against scikit-learn."""
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import jaccard_score
 
 from aotlib import adversary, losses
-from aotlib.adversary import at_patches, finds_hole, inside, wanted
+from aotlib.adversary import at_patches, finds_hole, inside, pushes, wanted
 from aotlib.model import Discriminator, Generator
 
 
@@ -74,6 +75,8 @@ def test_masks_without_both_kinds_of_patches_are_refused(given):
             finds_hole(torch.rand(2, 1, 14, 14), mask, "sm_patchgan")
         with pytest.raises(ValueError, match="leave some patches known"):
             wanted(mask, "sm_patchgan")
+        with pytest.raises(ValueError, match="leave some patches known"):
+            pushes(torch.rand(2, 1, 14, 14), mask, "sm_patchgan")
 
 
 def test_look_shows_what_the_networks_make_of_one_picture(given):
@@ -83,3 +86,49 @@ def test_look_shows_what_the_networks_make_of_one_picture(given):
     assert torch.equal(seen.z * (1 - mask[0]), image[0] * (1 - mask[0]))
     assert seen.update.shape == (32, 32) and 0 < seen.update.mean() < 1 and seen.scores.shape == (14, 14)
     assert adversary.look(Generator(4, 2, gate="none").eval(), critic, image, mask).update is None
+
+
+@pytest.mark.parametrize("design", ["sm_patchgan", "hm_patchgan", "patchgan"])
+def test_pushes_are_those_of_the_squares(given, design):
+    """Closed form: the gradient of a mean of squares is 2 (score - label) / N, and the generator's has its mask."""
+    scores, mask = torch.rand(2, 1, 14, 14, generator=torch.Generator().manual_seed(2)) * 2, given[2]
+    before, soft = scores.clone(), {"size": 22, "sigma": 3.0} if design == "sm_patchgan" else {}
+    found = pushes(scores, mask, design, **soft)
+    hole, label = losses.hard_mask(mask).bool(), losses.targets(mask, design, **soft)[1]
+    weight = torch.ones_like(scores) if design == "patchgan" else losses.cell_mask(mask)
+    for gradient, pair in ((2 * (scores - label) / 392, found[:2]), (2 * (scores - 1) * weight / 392, found[2:])):
+        push = -gradient / gradient.abs().mean()
+        assert pair == pytest.approx((push[hole].mean().item(), push[~hole].mean().item()), rel=1e-4)
+    assert torch.equal(scores, before) and not scores.requires_grad
+    if soft:  # another Gaussian, other labels, in the discriminator's loss alone
+        other = pushes(scores, mask, design)
+        assert abs(other.d_hole - found.d_hole) > 0.01 and other[2:] == found[2:]
+
+
+@pytest.mark.parametrize(("design", "on_hole"), [("released", 1), ("mmagic", 1)])
+def test_pushes_through_enlarged_scores_are_those_of_linear_interpolation(given, design, on_hole):
+    """The loss is that of R s R' with R from NumPy's interpolation: its gradient is R' (2 (R s R' - t) / N) R."""
+    scores, mask = torch.rand(2, 1, 14, 14, generator=torch.Generator().manual_seed(3)), given[2]
+    r = np.stack([np.interp(np.linspace(0, 13, 128), np.arange(14), row) for row in np.eye(14)], 1)  # (128, 14)
+    large, hole = r @ scores.numpy() @ r.T, losses.hard_mask(mask).bool().numpy()
+    found = pushes(scores, mask, design)
+    for label, pair in ((losses.targets(mask, design)[1].numpy(), found[:2]), (on_hole, found[2:])):
+        gradient = r.T @ (2 * (large - label) / large.size) @ r
+        push = -gradient / np.abs(gradient).mean()
+        assert pair == pytest.approx((push[hole].mean(), push[~hole].mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("design", losses.DESIGNS)
+def test_networks_pull_a_wide_hole_apart_but_for_labels_that_are_high_there(design):
+    """From a critic that has not made up its mind, 0.5: the paper's designs are a contest, the released labels none."""
+    mask = torch.zeros(1, 1, 512, 512)
+    mask[..., 128:384, 128:384] = 1
+    found = pushes(torch.full((1, 1, 62, 62), 0.5), mask, design)
+    assert found.g_hole > 0.9
+    assert found.d_hole > 0.5 if design in losses.AT_MASK_SIZE else found.d_hole < -0.5
+
+
+def test_a_loss_that_is_at_its_labels_pushes_nowhere(given):
+    found = pushes(losses.targets(given[2], "hm_patchgan")[1], given[2], "hm_patchgan")
+    assert found[:2] == (0, 0) and found.g_hole > 0 and found.g_known < found.g_hole
+    assert pushes(torch.ones(2, 1, 14, 14), given[2], "patchgan") == pytest.approx((-1, -1, 0, 0))

@@ -191,12 +191,15 @@ for variant, seed_of_run in found:
         scores = critic(composite(prediction, x, m))
     ideal = adversary.at_patches(losses.targets(m, design, **soft)[1], m)
     row = {"variant": variant, "seed": seed_of_run} | adversary.wanted(m, design, **soft)._asdict()
+    row |= adversary.pushes(scores, m, design, **soft)._asdict()
     row |= {"inside": adversary.inside(critic, x, prediction, m, design)}
     for name, map_ in (("", scores), (" of labels", ideal)):
         row |= {f"{key}{name}": value for key, value in adversary.finds_hole(map_, m, design)._asdict().items()}
     rows.append(row)
-labels = pd.DataFrame(rows).drop(columns="seed").groupby("variant", sort=False).mean().reset_index()
+by_seed = pd.DataFrame(rows)
+labels = by_seed.drop(columns="seed").groupby("variant", sort=False).mean().reset_index()
 # %%
+by_seed.to_csv(Path(out_dir, "tables", "labels_by_seed.csv"), index=False, lineterminator="\n", float_format="%.6g")
 tables.write(labels, f"{out_dir}/tables", "labels")
 labels.round(3)
 # %% tags=["nbval-check-output"]
@@ -206,8 +209,13 @@ print("D is to tell a hole from a photograph by a lower score:", *[design for de
 # %% [markdown]
 # Read it: *hole* and *known* are what $D$ is to say of such patches less what it is to say of photographs, in holes of 20 to 30 %.
 # PatchGAN's labels deny known patches as much as holes. The released labels *raise* the hole's score, which is what the generator
-# wants, too: no contest. MMagic's lower it only as far as the hole is narrow, and lower the known patches more. *inside* is the
-# share of the generator's adversarial gradient that falls into the hole, where alone it can change a pixel.
+# wants, too: no contest. MMagic's lower it only as far as the hole is narrow, and lower the known patches more.
+#
+# The gradients at the runs' own scores: *d_hole* and *d_known* say where a step down $D$'s loss moves the scores of a composite's patches,
+# *g_hole* and *g_known* where the generator's does. Above 0 is up; 1 is the mean size of that loss's gradient over all patches. Up against
+# down is a contest, up with up none. But $D$ also raises a score that has yet to come up to its label, after a short training or
+# where a label is soft: then see whether *d_hole* lies below *d_known*, which still sets holes apart by lower scores. *inside* follows the
+# generator's gradient down to the pixels: its share in the hole, where alone it can change one. `labels_by_seed.csv` has every seed.
 #
 # ## 8.6 Each loss left out
 # %%
