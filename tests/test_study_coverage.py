@@ -80,13 +80,13 @@ def test_the_script_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(SETTINGS, "raters and images differ", small)
     words = ["--studies", "2", "--n-resamples", "20", "--out", str(tmp_path), "--settings"]
     study_coverage.main([*words, "votes without clusters"])
-    first = (tmp_path / "coverage.csv").read_bytes()
+    first = (tmp_path / "simulated_coverage.csv").read_bytes()
     calls = []
     monkeypatch.setattr(study_coverage, "run", lambda *given, **more: calls.append(given) or run(*given, **more))
     study_coverage.main([*words, "votes without clusters", "raters and images differ"])
-    assert len(calls) == 1 and (tmp_path / "coverage.csv").read_bytes().startswith(first)
+    assert len(calls) == 1 and (tmp_path / "simulated_coverage.csv").read_bytes().startswith(first)
     assert "votes without clusters: done before" in capsys.readouterr().out
-    account = json.loads((tmp_path / "coverage.json").read_text())
+    account = json.loads((tmp_path / "simulated_coverage.json").read_text())
     assert account["simulated"] is True and account["settings"]["raters and images differ"]["studies"] == 2
     study_coverage.main(["--studies", "3", *words[2:], "votes without clusters"])
     assert len(calls) == 2  # another number of studies is another run
@@ -98,8 +98,8 @@ def test_the_script_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def record():
     folder = ROOT / "results" / "reference" / "study"
-    account = json.loads((folder / "coverage.json").read_text())
-    return pd.read_csv(folder / "coverage.csv").set_index(["setting", "quantity"])["mean"], account
+    account = json.loads((folder / "simulated_coverage.json").read_text())
+    return pd.read_csv(folder / "simulated_coverage.csv").set_index(["setting", "quantity"])["mean"], account
 
 
 def test_the_record_is_of_todays_settings(record):
@@ -123,7 +123,7 @@ def test_votes_as_if_independent_hold_too_little(record):
 
 
 def test_the_documentation_has_the_table_of_the_record(record):
-    text = (ROOT / "results" / "reference" / "study" / "coverage.md").read_text(encoding="utf-8").strip()
+    text = (ROOT / "results" / "reference" / "study" / "simulated_coverage.md").read_text(encoding="utf-8").strip()
     rows = study_coverage.overview(record[0].reset_index())
     assert text == study_coverage.tables.markdown(rows) and text in (ROOT / "docs" / "study.md").read_text(
         encoding="utf-8"
