@@ -2,9 +2,10 @@ r"""Hold the intervals of user studies against simulated studies whose truth is 
 
     python data/study_coverage.py --studies 500 --out results/reference/study
 
-`--out` gets simulated_coverage.csv, a row a setting and quantity, and simulated_coverage.json, which says how they were made; both are
-written after every setting, and simulated_coverage.md, the shares in one table, at the end. Stopped, the same command goes on
-with the next setting. They are those of `aotlib.study.coverage`; 500 studies of all take about 40 minutes on one core.
+`--out` gets simulated_coverage.csv, a row a setting and quantity, and simulated_coverage.json, which says how they were
+made; both are written after every setting, and simulated_coverage.md, the shares in one table, at the end. Stopped, the
+same command goes on with the next setting. They are those of `aotlib.study.coverage`; 500 studies of all take about 40
+minutes on one core.
 """
 
 import argparse
