@@ -2,9 +2,10 @@ r"""Hold the intervals of user studies against simulated studies whose truth is 
 
     python data/study_coverage.py --studies 500 --out results/reference/study
 
-`--out` gets coverage.csv, a row a setting and quantity, and coverage.json, which says how they were made; both are
-written after every setting, and coverage.md, the shares in one table, at the end. Stopped, the same command goes on
-with the next setting. They are those of `aotlib.study.coverage`; 500 studies of all take about 40 minutes on one core.
+`--out` gets simulated_coverage.csv, a row a setting and quantity, and simulated_coverage.json, which says how they were
+made; both are written after every setting, and simulated_coverage.md, the shares in one table, at the end. Stopped, the
+same command goes on with the next setting. They are those of `aotlib.study.coverage`; 500 studies of all take about 40
+minutes on one core.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from aotlib.run_names import code_digest
 from aotlib.study import rates
 from aotlib.study.coverage import SETTINGS, run
 
-NAME = "coverage"
+NAME = "simulated_coverage"
 STATISTICS = ("abilities", "bradley_terry", "contrast", "coverage", "design", "plackett_luce", "rates", "resampling")
 STATISTICS += ("screening", "separation", "simulate")  # what the numbers come from
 COLUMNS = {
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=500, help="of each setting")
-    parser.add_argument("--out", type=Path, required=True, help="folder for coverage.csv and coverage.json")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables and the account")
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), help="some of them, by name")
     parser.add_argument("--n-resamples", type=int, default=300, help="of the bootstrap")
     parser.add_argument("--seed", type=int, default=0)

@@ -185,7 +185,7 @@ from aotlib.study import coverage
 setting = coverage.SETTINGS["raters and images differ"]
 found = coverage.run(replace(setting, design=replace(setting.design, sessions=20)), n_studies, seed=seed + 1)
 print(f"{n_studies} simulated studies:\n{found.loc[['wilson', 'rates', 'differences'], 'mean'].to_string()}")
-if (longer := Path(coverage_dir, "coverage.csv")).is_file():
+if (longer := Path(coverage_dir, "simulated_coverage.csv")).is_file():
     long = pd.read_csv(longer)
     wanted = long[long.quantity.isin(("differences", "rates", "wilson", "fooled", "side"))]
     print(f"\n{long.studies.max()} simulated studies, share of 95 % intervals that hold the truth:")
