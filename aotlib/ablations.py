@@ -23,6 +23,7 @@ from aotlib.trainlog import read_log
 from aotlib.weights import load_generator, read_card
 
 NOT_RUN = "not run"
+OF_GENERATOR = ("width", "n_blocks", "rates", "recipe", "block", "gate")  # parameters that change it
 SHARES = (0.25, 0.5, 1.0)  # of the steps, at which the order of variants is looked at
 
 Runs = dict[tuple[str, int], Path]
@@ -64,7 +65,7 @@ def check_alike(found: Runs, path: str | Path) -> None:
 
     Taught in notebook 08.
     """
-    changed = {FULL: {}} | {name: own for variants in grid(path).values() for name, own in variants.items()}
+    changed = _changes(path)
     records = {key: _record(folder) for key, folder in found.items() if _record(folder)}
     of_full = [record for (variant, _), record in records.items() if variant == FULL]
     for (variant, seed), record in records.items() if of_full else []:
@@ -75,6 +76,10 @@ def check_alike(found: Runs, path: str | Path) -> None:
                 raise ValueError(f"{found[variant, seed]} is no run of {variant}.s{seed}: it was trained with {told}")
         if _data(record) != _data(of_full[0]):
             raise ValueError(f"{found[variant, seed]} was trained on other photographs than the full method")
+
+
+def _changes(path: str | Path) -> dict[str, dict]:
+    return {FULL: {}} | {name: own for variants in grid(path).values() for name, own in variants.items()}
 
 
 def _record(folder: Path) -> dict:
@@ -99,20 +104,20 @@ def switches(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def costs(found: Runs, size: int) -> pd.DataFrame:
-    r"""A row a variant: ``parameters``, ``gmac`` of one picture of `size` px, ``reach``: its receptive field in pixels.
+def costs(found: Runs, path: str | Path, size: int) -> pd.DataFrame:
+    r"""A row a variant of the grid, whether it was run or not: ``parameters``, ``gmac`` of one picture of `size` px,
+    ``reach``: its receptive field in pixels. What a variant does not change is as in the full method's run.
 
     Taught in notebook 08.
     """
-    rows, seen = [], set()
-    for (variant, _), folder in found.items():
-        if variant in seen:
-            continue
-        seen.add(variant)
-        options = json.loads(read_card(folder / WEIGHTS)["options"])
-        row = {"variant": variant, "parameters": n_parameters(load_generator(folder / WEIGHTS))}
-        row |= {"gmac": METHODS["aot"].macs(size, **options) / 1e9}
-        rows.append(row | {"reach": receptive_field(options["n_blocks"], options["rates"])})
+    of_full = next(folder for (variant, _), folder in found.items() if variant == FULL)
+    shared, rows = json.loads(read_card(of_full / WEIGHTS)["options"]), []
+    for variant, own in _changes(path).items():
+        with torch.device("meta"):
+            network = METHODS["aot"].build(**shared | {key: own[key] for key in OF_GENERATOR if key in own})
+        row = {"variant": variant, "parameters": n_parameters(network)}
+        row |= {"gmac": METHODS["aot"].macs(size, **network.options) / 1e9}
+        rows.append(row | {"reach": receptive_field(network.options["n_blocks"], network.options["rates"])})
     return pd.DataFrame(rows)
 
 

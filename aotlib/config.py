@@ -79,7 +79,10 @@ class TrainConfig:
                 check_choice(field.name, getattr(self, field.name), get_args(field.type))
         if self.mask_low > self.mask_high:
             raise ValueError(f"mask_low = {self.mask_low} is larger than mask_high = {self.mask_high}")
-        if not any(getattr(self, f"weight_{name}") for name in ("adv", "rec", "per", "sty")):
+        weights = {f"weight_{name}": getattr(self, f"weight_{name}") for name in ("adv", "rec", "per", "sty")}
+        if wrong := [f"{name} = {value}" for name, value in weights.items() if not value >= 0]:
+            raise ValueError(f"{wrong[0]}: a loss is weighted with 0 or more; 0 leaves it out")
+        if not any(weights.values()):
             raise ValueError("all loss weights are 0: nothing would be learnt; give at least one of them")
         if self.soft_size < 2 or self.soft_size % 2 or self.soft_sigma <= 0:
             window = f"soft_size = {self.soft_size}, soft_sigma = {self.soft_sigma}"

@@ -69,8 +69,9 @@ def written_out(group: dict, path: Path) -> dict:
         raise ValueError(f"{path.name}: grid = {group['grid']!r}; name a file beside it, such as ablations.yaml")
     if not isinstance(each, dict) or FIXED & each.keys():
         raise ValueError(f"{path.name}: each = {each!r}; write 'parameter: value' lines, without method and seed")
-    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise ValueError(f"{path.name}: seeds = {seeds!r}; list whole numbers from 0 on, such as [0, 1, 2]")
+    known = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not known or not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{path.name}: seeds = {seeds!r}; list different whole numbers from 0 on, such as [0, 1, 2]")
     found = {name: own for own_by in grid(path.with_name(group["grid"])).values() for name, own in own_by.items()}
     variants = {FULL: {}} | {name: found[name] for name in _chosen(group, found, path)}
     runs = {f"{name}.s{seed}": own | {"seed": seed} for name, own in variants.items() for seed in seeds}

@@ -364,9 +364,10 @@ def test_mistakes_in_a_grid_are_named(gridded, text, words):
         ("{grid: grid.yaml, seeds: [0], onyl: [no_gate]}", "no 'onyl'; did you mean 'only'"),
         ("{grid: grid.yaml, seeds: [0], only: []}", "only = []; list variants"),
         ("{grid: grid.yaml, seeds: [0], only: no_gate}", "only = 'no_gate'; list variants"),
-        ("{grid: grid.yaml}", "seeds = None; list whole numbers"),
-        ("{grid: grid.yaml, seeds: 3}", "seeds = 3; list whole numbers"),
-        ("{grid: grid.yaml, seeds: [0.5]}", "seeds = [0.5]; list whole numbers"),
+        ("{grid: grid.yaml}", "seeds = None; list different whole"),
+        ("{grid: grid.yaml, seeds: 3}", "seeds = 3; list different whole"),
+        ("{grid: grid.yaml, seeds: [0.5]}", "seeds = [0.5]; list different whole"),
+        ("{grid: grid.yaml, seeds: [0, 0]}", "seeds = [0, 0]; list different whole"),
         ("{grid: gird.yaml, seeds: [0]}", "no grid gird.yaml"),
         ("3", "a group of runs needs lines"),
         ("{grid: 3, seeds: [0]}", "grid = 3; name a file beside it"),
@@ -389,6 +390,7 @@ def test_mistakes_in_a_group_are_named(gridded, group, words):
         ("rates: []", "rates must be a list of whole numbers"),
         ("rates: [32, 1]", "a rate of 32 needs crops of 132 px"),
         ("soft_size: 21", "soft_size = 21"),
+        ("weight_sty: -5.0", "weight_sty = -5.0: a loss is weighted with 0 or more"),
         ("steps: 46", "steps = 46 must be a multiple of log_every"),
         ("sample_every: 24", "steps = 48, sample_every = 24: no look after a quarter"),
     ],
@@ -544,7 +546,12 @@ def test_the_order_is_kendalls_tau():
 
 def test_costs_and_accounts_say_what_was_trained(trained):
     found, _ = ablations.finished(trained)
-    costs = ablations.costs(found, 64).set_index("variant")
+    costs = ablations.costs(found, GRID, 64).set_index("variant")
+    assert list(costs.index) == list(CHANGES)  # run or not
+    for variant, folder in (("full", trained["full.s0"]), ("no_gate", trained["no_gate.s0"])):
+        network = load_generator(folder / "generator_ema.safetensors")
+        assert costs.parameters[variant] == sum(parameter.numel() for parameter in network.parameters())
+    assert costs.reach["all_far"] == costs.reach["full"] == 28 + 8 * 9 and costs.reach["one_branch"] == 28 + 8 * 2
     gate = 9 * 16 * 16 + 16
     assert costs.parameters["full"] - costs.parameters["no_gate"] == gate
     assert costs.gmac["full"] - costs.gmac["no_gate"] == pytest.approx(9 * 16 * 16 * 16**2 / 1e9)

@@ -396,4 +396,4 @@ runs.finish(
 # - Comparing all places with all costs the fourth power of the side, convolution the second.
 # - Floors that learn nothing belong into every table.
 #
-# Next: [11 · Paper tables](11_paper_tables.ipynb), what the papers report.
+# Next: [8 · Ablations](08_ablations.ipynb), one part switched off at a time.
