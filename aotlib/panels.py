@@ -139,6 +139,7 @@ def differences(versus: pd.DataFrame, variants: Sequence[str], *, to: str, note:
             ax.plot(rows.difference[filled], places[filled], "o", color="black", markerfacecolor=face, markersize=4)
         label, unit, higher = about(metric)
         ax.set(xlabel=f"{label} less that of {to}{divided_by(unit)}\n({'higher' if higher else 'lower'} is better)")
+        ax.locator_params(axis="x", nbins=4)
         ax.grid(axis="y", linewidth=0.3)
         sns.despine(ax=ax)
     for place, row in zip(places, rows.itertuples(), strict=True):
