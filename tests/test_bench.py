@@ -264,7 +264,7 @@ def test_eager_variants_take_turns_with_the_reference(monkeypatch):
     monkeypatch.setattr(
         steps, "aotlib_step", lambda config, *_: lambda: turns.append(f"{config.layout}, {config.compile}")
     )
-    steps.train_row(steps.config_for(32, 1), seeded_layers("relu5_4", 4), CPU, Budget(0), tried=tried)
+    steps.train_row(steps.config_for(48, 1), seeded_layers("relu5_4", 4), CPU, Budget(0), tried=tried)
     eager = ["plain", *(f"{way['layout']}, off" for way in tried if way["compile"] == "off")]
     compiled = [f"{way['layout']}, on" for way in tried if way["compile"] == "on"]
     assert turns == eager * plan.CALLS + [name for name in compiled for _ in range(plan.CALLS)]

@@ -163,7 +163,7 @@ def test_a_variant_that_fails_stops_no_other_and_is_tried_again(toy, make_notebo
     assert "ablations.full.s0" not in text and "ablations.slow.s0" not in text  # only what failed ran again
     notes = [json.loads(path.read_text())["finished"] for path in (toy / "results" / "toy" / "training").glob(note)]
     assert sorted(notes) == [False, True, True]
-    (toy / "profiles" / "grid.yaml").write_text(grid.replace("-1.0", "0.0"))
+    (toy / "profiles" / "grid.yaml").write_text(grid.replace("-1.0", "0.02"))
     text = call(*reproduce, cwd=toy)
     assert "ablations.broken.s0 done in" in text and json.loads(judged.read_text())["broken.s0"]
 

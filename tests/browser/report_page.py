@@ -53,7 +53,8 @@ def _results_of_committed_notebooks(root):
         for kind, title in report.captions(cells):
             if kind == "figure":
                 dpi = 50 if title == "photographs" else 100  # one is drawn wider than paper
-                _drawn(cells, title).save(folder / "figures" / f"{title}.png", dpi=(dpi, dpi))
+                if (drawn := _drawn(cells, title)) is not None:
+                    drawn.save(folder / "figures" / f"{title}.png", dpi=(dpi, dpi))
             else:
                 row = [
                     "a method with a name",
@@ -69,7 +70,11 @@ def _drawn(cells, name):
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     (cell,) = [cell for cell in code if ("figure", name) in report.saved("".join(cell["source"]))]
     shown = [output["data"] for output in cell["outputs"] if "data" in output]
-    (data,) = [value for one in shown for kind, value in one.items() if kind in ("image/png", "image/jpeg")]
+    pictures = [value for one in shown for kind, value in one.items() if kind in ("image/png", "image/jpeg")]
+    if not pictures:  # the cell says in words why there is nothing to draw at this size
+        assert any("text" in output for output in cell["outputs"])
+        return None
+    (data,) = pictures
     return Image.open(io.BytesIO(base64.b64decode("".join(data))))
 
 
