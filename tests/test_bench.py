@@ -374,7 +374,7 @@ def test_the_cost_of_judging_is_measured_in_processes_of_their_own(tmp_path, mon
     samples = ROOT / "data" / "samples"
     row = evaluation.measured(samples, 64, 50)  # more than there are: some come twice
     assert row["n"] == 50 and row["size"] == 64 and row["peak_mb"] > 100
-    assert row["images_per_s"] == pytest.approx(50 / row["seconds"], rel=0.1)
+    assert abs(row["images_per_s"] * row["seconds"] - 50) < 0.06 * row["images_per_s"]  # tenths of a second
     with pytest.raises(RuntimeError, match="judging 2 pictures of 64 px failed: .*not a folder"):
         evaluation.measured(tmp_path / "none", 64, 2)
     times = evaluation.distance_times(300, 64)
