@@ -58,6 +58,16 @@ def test_the_notebook_analyses_a_study_that_it_did_not_make(study, tmp_path, cap
     plt.close("all")
 
 
+def test_a_study_of_one_rater_so_far_gets_through_the_notebook(make_study, tmp_path, capsys, monkeypatch):
+    folder = make_study(tmp_path / "study", sessions=2, pair=12)
+    given = simulate.answers(plans.read(folder), simulate.World(ABILITIES), raters=["careful"], seed=1)
+    simulate.write(given, folder / "answers")
+    said, names = run(capsys, monkeypatch, n_studies=1, plan_dir=str(folder), out_dir=str(tmp_path / "out"))
+    assert names["votes"].rater.nunique() == 1 and "too few votes" in said
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert '"alpha": null' in json.dumps(record)
+
+
 def test_answers_are_found_where_analyse_finds_them(study, tmp_path):
     """In a database, in the study's folder, which has both, and in a folder of files."""
     (in_database,) = answers.gathered(study, study / NAME)

@@ -230,7 +230,7 @@ theta = np.array([np.log(3), np.log(3), 0])  # A, B, C: B beats C with 3 : 1
 print("A beats C with", chance(theta)[0, 2].round(2))
 scale = abilities.estimate(counted, plan["methods"], seed=seed)
 if scale.apart:
-    print("no most likely ability:", *missing.bounds("abilities", scale), sep="\n")
+    print(marks.said("\n".join(missing.bounds("abilities", scale)), simulated))
 else:
     won, lost = vote_tables(pairs_of(counted[counted.kind == "pair"], plan["methods"]))  # by the method on the left, on the right
     best = fit(won, lost, prior=0)
