@@ -95,6 +95,11 @@ def simulate(
     given = simulated.answers(made, simulated.World(abilities), raters=rater or None, seed=seed)
     simulated.write(given, out)
     print(f"{out}: simulated answers of {len(given)} raters who do not exist")
+    print(f"their abilities, in logits: {', '.join(f'{name} {value:g}' for name, value in abilities.items())}")
+    if len({abilities[name] for name in made["methods"]}) == 1 < len(made["methods"]):
+        print(
+            f"note: all methods are alike: figures will show noise; --ability {made['methods'][0]}=0.7 makes one better"
+        )
     print(f"  aotlib study analyse {study} --answers {out} --out {out.with_name(f'{out.name}-analysis')}")
 
 
@@ -135,40 +140,25 @@ def analyse(
         metrics: a file that `aotlib evaluate --images` wrote of a method, to be held against what people see; again
             for each other method.
         primary: the method whose preferences are drawn; the first of the plan when not given.
-        against: with --primary, the comparison that was named beforehand: it is tested by itself, and only the others
-            are corrected for being many.
+        against: with --primary, which it takes, the comparison that was named beforehand: it is tested by itself, and
+            only the others are corrected for being many.
         resamples: how often raters and images are drawn anew for the intervals.
         seed: of these draws.
     """
     from aotlib.study import analysis
     from aotlib.study import plan as plans
+    from aotlib.study.answers import gathered
 
     made, out = plans.read(study), out or study / "analysis"
     if answers is not None and answers.is_dir() and out.resolve().is_relative_to(answers.resolve()):
         raise ValueError(f"--out {out} lies among the answers: name a folder outside of {answers}")
     for word, method in {"--primary": primary, "--against": against}.items():
         check_choice(word, method or made["methods"][0], made["methods"])
+    analysis.check_named(primary, against)
     given = gathered(study, answers)
     chosen = {"primary": primary, "against": against, "n_resamples": resamples, "seed": seed}
     record = analysis.analyse(study, given, out, metrics, **chosen)
     print(_summary(out, record))
-
-
-def gathered(study: Path, place: Path | None = None) -> list[dict]:
-    r"""The answers at `place`, or those that a study's folder holds: in the server's database, and as files."""
-    from aotlib.study.answers import read_folder
-    from aotlib.study.database import NAME, export
-
-    if place is not None:
-        return export(place) if place.is_file() else read_folder(place)
-    found = export(study / NAME) if (study / NAME).is_file() else []
-    found += read_folder(study / "answers") if any((study / "answers").glob("**/*.json")) else []
-    if not found:
-        where = f"there is no answer in {study / NAME} nor in {study / 'answers'}"
-        if (study / "simulated").is_dir():
-            raise ValueError(f"{where}; for simulated ones say --answers {study / 'simulated'}")
-        raise ValueError(f"{where}; put files of answers there, or say with --answers where they are")
-    return found
 
 
 def _summary(out: Path, record: dict) -> str:

@@ -3,6 +3,7 @@ r"""The commands `aotlib study ...`: a user study from folders of results to its
 Nothing here imports what takes long to import before it runs.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from aotlib import study_answers_cli
-from aotlib.study.design import Design
+from aotlib.study.design import KINDS, Design, repeats
 from aotlib.study_answers_cli import Study
 
 USUAL = Design()
@@ -60,11 +61,24 @@ def plan(
     made = plans.read(plans.make(named(methods, only), truth, out, design=design, **shown, **said))
     tasks = len(made["sessions"][0]["trials"])
     counts = f"{len(methods)} methods, {len(made['images'])} images, {design.sessions} sessions of {tasks} tasks"
-    if design.catch_warning:
-        print(f"note: {design.catch_warning}")
+    twice = repeats(session["trials"] for session in made["sessions"])
+    told = (
+        f"in {twice} of {design.sessions} sessions a rater sees the same fills of one picture twice: take more images"
+    )
+    for warning in filter(None, (design.catch_warning, twice and f"{told}, or fewer trials a session ({_most(made)})")):
+        print(f"note: {warning}")
     print(f"{out / 'plan.json'}: {counts}\nkeep it to yourself: it says whose picture is whose. Then one of")
     print(f"  aotlib study serve {out}   # raters open a page on this machine, answers arrive here")
     print(f"  aotlib study page {out}    # one HTML file to send or put on any web server")
+
+
+def _most(plan: dict) -> str:
+    """What there is to be seen once, such as the comparisons that there are on all images."""
+    kinds = {trial["kind"] for trial in plan["sessions"][0]["trials"]}
+    m, n = len(plan["methods"]), len(plan["images"])
+    ranked = max((len(one["shown"]) for one in plan["sessions"][0]["trials"] if one["kind"] == "rank"), default=0)
+    counts = {"pair": math.comb(m, 2) * n, "real": (m + 1) * n, "rank": math.comb(m, ranked) * n}
+    return ", ".join(f"there are {counts[kind]} different ones of the kind {kind!r}" for kind in KINDS if kind in kinds)
 
 
 def named(words: Sequence[str], only: str = "") -> dict[str, Path]:

@@ -140,10 +140,33 @@ def test_power_says_what_a_precision_takes(run):
 
 def test_simulated_answers_say_that_they_are(planned, run):
     said = run("simulate", planned, "--ability", "first=2", "--rater", "careful", "--rater", "tired")
-    assert "do not exist" in said
+    assert (
+        "do not exist" in said and "abilities, in logits: first 2, betafill 0, truth 2" in said and "note" not in said
+    )
     found = [json.loads(path.read_text()) for path in sorted((planned / "simulated").glob("*.json"))]
     assert len(found) == 2 and all(one["simulated"] for one in found)
     assert "holds answers already" in run("simulate", planned, code=1)
+
+
+def test_methods_that_are_all_alike_are_told(planned, run):
+    assert "figures will show noise; --ability first=0.7" in run("simulate", planned)
+
+
+def test_a_rater_who_sees_a_comparison_twice_is_told(folders, run, tmp_path):
+    rest = ("--truth", folders / "truth", "--masks", folders / "masks", "--sessions", 2)
+    fills = (folders / "alphafill", folders / "betafill")  # one pair on four images
+    said = run("plan", *fills, *rest, "--out", tmp_path / "often", "--pair", 5)
+    assert "in 2 of 2 sessions a rater sees the same fills of one picture twice" in said
+    assert "there are 4 different ones of the kind 'pair'" in said
+    assert "twice" not in run("plan", *fills, *rest, "--out", tmp_path / "once", "--pair", 4)
+
+
+def test_a_comparison_named_beforehand_takes_both_methods(planned, run):
+    run("simulate", planned, "--ability", "first=2")
+    place = ("--answers", planned / "simulated", "--out", planned / "out", "--resamples", 20)
+    told = run("analyse", planned, *place, "--against", "first", code=1)
+    assert "say --primary ONE --against first" in told and not (planned / "out").exists()
+    run("analyse", planned, *place, "--primary", "betafill", "--against", "first")
 
 
 def test_what_simulate_prints_can_be_run_twice(planned, run):

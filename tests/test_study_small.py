@@ -71,7 +71,7 @@ def analyse(plan, given, tmp_path, monkeypatch, long=None):
 PAIRS = {"pair": 4}
 SMALL = [  # methods, images, what is planned, what is chosen, what is missing, what is drawn
     pytest.param(2, 1, PAIRS, None, [INTERVALS, ORDERS], {"preferences", "matrix", "abilities"}, id="one of each"),
-    pytest.param(2, 5, PAIRS, None, [INTERVALS, ALPHA, ORDERS], {"preferences", "abilities"}, id="one rater"),
+    pytest.param(2, 5, PAIRS, None, [INTERVALS, ALPHA, ORDERS], {"preferences", "matrix"}, id="one rater"),
     pytest.param(2, 1, PAIRS | {"sessions": 3}, None, [INTERVALS], {"preferences", "agreement"}, id="one image"),
     pytest.param(3, 4, {"pair": 12, "sessions": 8}, None, [], {"preferences", "agreement"}, id="no catch trials"),
     pytest.param(2, 1, {"pair": 4, "ties": True}, "tie", [INTERVALS, ALPHA], {"preferences"}, id="one rater, ties"),
@@ -86,7 +86,7 @@ SMALL = [  # methods, images, what is planned, what is chosen, what is missing, 
     pytest.param(1, 1, {"real": 1}, None, [INTERVALS, ALPHA], {"fooled"}, id="one single picture"),
     pytest.param(2, 4, {"real": 8, "sessions": 3}, "real", [ALPHA], {"fooled"}, id="all real"),
     pytest.param(2, 6, {"real": 4, "sessions": 3}, "fake", [ALPHA], {"fooled"}, id="all fake"),
-    pytest.param(3, 1, {"rank": 1}, None, [INTERVALS, ORDERS], {"rank_abilities"}, id="one ranking"),
+    pytest.param(3, 1, {"rank": 1}, None, [INTERVALS, ORDERS], {"over_time"}, id="one ranking"),
     pytest.param(3, 4, {"rank": 3, "sessions": 3}, None, [], {"rank_abilities", "agreement"}, id="rankings only"),
 ]
 
@@ -101,7 +101,8 @@ def test_a_small_study_gives_what_it_can(n_methods, n_images, design, choice, mi
     assert missing or not said
     assert drawn | {"over_time"} <= set(texts)
     assert ("agreement" in texts) == (len(tables["simulated_agreement.csv"].splitlines()) > 1)
-    assert ("no intervals" in said or INTERVALS in said) == any("no intervals" in text for text in texts.values())
+    told = any("no intervals" in text for text in texts.values())
+    assert told == (INTERVALS in said) or set(texts) == {"over_time"}
 
 
 @pytest.mark.parametrize(
@@ -131,6 +132,39 @@ def test_a_table_without_spare_numbers_fits(tmp_path, monkeypatch):
     plan, given = made(2, 4, pair=6, sessions=3)
     numbers, *_ = analyse(plan, given, tmp_path, monkeypatch)
     assert numbers["goodness"]["dof"] == 0 and numbers["goodness"]["p"] == numbers["goodness"]["p_clustered"] == 1.0
+
+
+def test_too_few_votes_are_not_called_never_won(tmp_path, monkeypatch):
+    """One rater, five methods that win and lose: draws do not connect them, and no figure of one ability is drawn."""
+    plan, given = made(5, 8, pair=20)
+    numbers, texts, tables = analyse(plan, given, tmp_path, monkeypatch)
+    shares = pd.read_csv(tmp_path / "out" / "tables" / "simulated_preferred.csv")
+    middling = shares.loc[shares["rate"].between(0.25, 0.75), "method"]
+    said = "\n".join(numbers["missing"])
+    (few,) = re.findall("abilities: too few votes: .*", said)
+    assert len(middling) > 1 and any(f" {name}" in few for name in middling)
+    for sentence in numbers["missing"]:
+        assert "never won" not in sentence or not any(name in sentence.split("(")[0] for name in middling), sentence
+    assert "abilities" not in texts and "simulated_abilities.csv" in tables
+
+
+@pytest.mark.parametrize("n_images, sessions", [(6, 1), (1, 3)], ids=("one rater", "one image"))
+def test_a_correlation_over_methods_has_no_interval_of_one_rater_or_image(n_images, sessions, tmp_path, monkeypatch):
+    plan, given = made(3, n_images, pair=12, sessions=sessions)
+    analyse(plan, given, tmp_path, monkeypatch, metrics(plan, lambda k: 30.0 + k))
+    table = pd.read_csv(tmp_path / "out" / "tables" / "simulated_metrics.csv").set_index("level")
+    assert np.isfinite(table.loc["methods", "spearman"]) and table.loc["methods", ["low", "high"]].isna().all()
+    agreed = pd.read_csv(tmp_path / "out" / "tables" / "simulated_agreement.csv")
+    assert n_images > 1 or agreed["low"].isna().all()
+
+
+def test_the_note_of_a_figure_speaks_of_that_figure(tmp_path, monkeypatch):
+    plan, given = made(3, 6, pair=12, real=4, rank=2, sessions=8)
+    _, texts, _ = analyse(plan, given, tmp_path, monkeypatch)
+    both = {name for name, text in texts.items() if "8 raters, 6 images, 95 % intervals over both" in text}
+    assert both == {"preferences", "abilities", "rank_abilities", "fooled"}
+    assert "8 raters, 6 images, *: differs from 50 %, Holm-corrected" in texts["matrix"]
+    assert "8 raters, 6 images, of alpha 95 % intervals over images" in texts["agreement"]
 
 
 def only(plan, given, key):

@@ -26,12 +26,14 @@ class Scale(NamedTuple):
         side: preference for the left in logits, `side, low, high, p`; None for rankings.
         apart: methods that (almost) never won or never lost against the others. One that never did has the ability
             -inf or inf and an interval with one end (`aotlib.study.separation`).
+        few: those of `apart` that did win and lose: there are too few votes for the intervals of the others.
     """
 
     methods: pd.DataFrame
     differences: pd.DataFrame
     side: dict | None
     apart: tuple[str, ...] = ()
+    few: tuple[str, ...] = ()
 
 
 class _Model(NamedTuple):
@@ -83,10 +85,12 @@ def estimate(
     spread = Spread(combined(parts), dof)
     low, high = spread.interval(value, confidence)
     table = pd.DataFrame({"value": value, "low": low, "high": high, "p": spread.p(value)})
+    one_sided = separation.one_sided(model.beaten(np.ones((1, len(votes))))[0], group)
     if group.any():
         effect = _effect(parts[:, :m], group)
         table = _bounded(table, model, group, effect, stats.t.ppf((1 + confidence) / 2, dof), dof)
-    return _scale(table, methods, kind == "pair", group)
+    few = tuple(name for name, far, clear in zip(methods, group, one_sided, strict=True) if far and not clear)
+    return _scale(table, methods, kind == "pair", group)._replace(few=few)
 
 
 def _scale(table: pd.DataFrame, methods: Sequence[str], sided: bool, group: np.ndarray) -> Scale:

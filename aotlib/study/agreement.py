@@ -112,11 +112,13 @@ def krippendorff(counts: np.ndarray, weights: np.ndarray | None = None) -> np.nd
 
 
 def _with_interval(counts: np.ndarray, image: np.ndarray, seed: int, confidence: float) -> Alpha:
-    """Alpha, and the quantiles of it when images are drawn with all that was judged on them."""
+    """Alpha, and the quantiles of it when images are drawn with all that was judged on them; none of one image."""
     judged = int((counts.sum(1) >= 2).sum()) // (2 if counts.shape[1] == 3 else 1)
     if not judged:
         return Alpha(np.nan, np.nan, np.nan, 0)
     n, rng = image.max() + 1, np.random.default_rng(seed)
+    if n < 2:
+        return Alpha(float(krippendorff(counts)[0]), np.nan, np.nan, judged)
     drawn = krippendorff(counts, rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)[:, image].astype(float))
     return Alpha(float(krippendorff(counts)[0]), *ends(drawn, confidence), judged)
 

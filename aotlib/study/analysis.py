@@ -52,7 +52,7 @@ def analyse(
 
     Args:
         plan: plan.json or its folder.
-        given: a folder of files of answers, the server's database of them, or the answers themselves.
+        given: the answers, or a place of them (`aotlib.study.answers.gathered`).
         metrics_csv: files that ``aotlib evaluate --images`` wrote of the methods, to be held against the votes.
         primary: the method whose preferences are drawn; the plan's first, when not given.
         against: makes it the comparison that was named beforehand, `preferences` of `aotlib.study.rates`.
@@ -64,7 +64,8 @@ def analyse(
     """
     started, out_dir = time.perf_counter(), Path(out_dir)
     content = plans.read(plan)
-    votes = answers.votes(content, _answers(given))
+    given = answers.gathered(plan, given) if isinstance(given, str | Path) else given
+    votes = answers.votes(content, given)
     long = pd.concat([pd.read_csv(path) for path in metrics_csv]) if metrics_csv else None
     figures.style()
     found = analysed(content, votes, long, primary=primary, against=against, n_resamples=n_resamples, seed=seed)
@@ -84,16 +85,6 @@ def analyse(
     record["files"] = [path.relative_to(out_dir).as_posix() for path in files]
     records.write_json(out_dir / named(RECORD, found.simulated), record)
     return record
-
-
-def _answers(given: str | Path | Sequence[dict]) -> Sequence[dict]:
-    if not isinstance(given, str | Path):
-        return given
-    if Path(given).is_file():
-        from aotlib.study import database  # here: it is the server's
-
-        return database.export(given)
-    return answers.read_folder(given)
 
 
 def _clear(out_dir: Path) -> None:
@@ -158,20 +149,23 @@ class _Study:
     def __init__(self, plan: dict, votes: pd.DataFrame, counted: pd.DataFrame, drawn: dict, named: tuple) -> None:
         self.methods, self.counted, self.drawn = plan["methods"], counted, drawn
         self.primary, self.against = named[0] or self.methods[0], named[1]
+        check_named(*named)
         self.simulated = bool(votes["simulated"].any())
         self.tables: dict[str, pd.DataFrame] = {}
         self.figures: dict[str, Figure] = {}
         self.numbers: dict = {}
         self.missing: list[str] = []
-        self.note, lacking = missing.note(counted["rater"].nunique(), counted["image"].nunique())
-        self.missing += lacking
+        self.missing += missing.intervals(counted)
 
     def keep(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
         self.tables[name] = table
         return table
 
     def draw(self, name: str, function: Callable[..., Figure], *given, **more) -> None:
-        self.figures[name] = function(*given, simulated=self.simulated, **{"note": self.note} | more)
+        self.figures[name] = function(*given, simulated=self.simulated, **more)
+
+    def note(self, kind: str, has: str = missing.INTERVALS) -> str:
+        return missing.note(self.counted[self.counted["kind"] == kind] if kind else self.counted, has)
 
     def pairs(self) -> None:
         named = {"primary": (self.primary, self.against) if self.against else None} | self.drawn
@@ -179,10 +173,10 @@ class _Study:
         self.keep("preferred", by_method(self.counted, self.methods, **self.drawn))
         self.numbers["icc"] = _finite(likeness(self.counted, self.methods, **self.drawn))
         self.numbers["left"] = _finite(self._left())
-        self.draw("preferences", pictures.preference_bars, preferred, self.primary)
+        self.draw("preferences", pictures.preference_bars, preferred, self.primary, note=self.note("pair"))
         scale = self.scale("pair", "")
         order = self.methods if scale is None else list(scale.methods["method"])
-        self.draw("matrix", pictures.matrix, preferred, order)
+        self.draw("matrix", pictures.matrix, preferred, order, note=self.note("pair", missing.TESTS))
         if scale is not None:
             fit = goodness.goodness(self.counted, self.methods, seed=self.drawn["seed"])
             self.numbers |= {"side": _finite(scale.side), "goodness": _finite(fit._asdict())}
@@ -194,10 +188,11 @@ class _Study:
         except NoScale as error:
             self.missing.append(f"{prefix}abilities: {error}")
             return None
-        self.missing += missing.bounds(f"{prefix}abilities", found.apart)
+        self.missing += missing.bounds(f"{prefix}abilities", found)
         self.keep(f"{prefix}abilities", found.methods)
         self.keep(f"{prefix}differences", found.differences)
-        self.draw(f"{prefix}abilities", pictures.scale, found.methods, kind=kind)
+        if pictures.placed(found.methods).sum() > 1:
+            self.draw(f"{prefix}abilities", pictures.scale, found.methods, kind=kind, note=self.note(kind))
         return found
 
     def _left(self) -> dict:
@@ -210,9 +205,8 @@ class _Study:
         self.scale("rank", "rank_")
 
     def real(self) -> None:
-        self.draw(
-            "fooled", pictures.fool_rates, self.keep("fooled", rates.fooled(self.counted, self.methods, **self.drawn))
-        )
+        fooled = self.keep("fooled", rates.fooled(self.counted, self.methods, **self.drawn))
+        self.draw("fooled", pictures.fool_rates, fooled, note=self.note("real"))
 
     def agree(self, kinds: set[str]) -> None:
         rows, none = [], (np.nan, np.nan)  # alpha has neither W nor p
@@ -228,14 +222,25 @@ class _Study:
         self.missing += [f"{name}: {missing.agreement(name)}" for name in table.loc[table["value"].isna(), "measure"]]
         table = self.keep("agreement", table.dropna(subset="value", ignore_index=True))
         if len(table):
-            self.draw("agreement", pictures.agreement, table)
+            has = missing.OF_ALPHA if table["measure"].str.contains("alpha").any() else ""
+            self.draw("agreement", pictures.agreement, table, note=self.note("", has))
 
     def correlate(self, metrics: pd.DataFrame) -> None:
         table = correlation.with_metrics(self.counted, metrics, self.methods, seed=self.drawn["seed"])
         if lost := sorted(set(metrics.columns) - set(table["metric"])):
             self.missing.append(f"metrics: {', '.join(lost)} infinite or undefined on every image that has votes")
         if len(self.keep("metrics", table)):
-            self.draw("metrics", pictures.metric_agreement, table)
+            self.draw("metrics", pictures.metric_agreement, table, note=self.note("pair"))
+
+
+def check_named(primary: str, against: str) -> None:
+    r"""Raises a ValueError when `against` comes without `primary`.
+
+    Taught in notebook 09.
+    """
+    if against and not primary:
+        told = f"--against {against} without --primary: a comparison that was named beforehand has two methods"
+        raise ValueError(f"{told}; say --primary ONE --against {against}")
 
 
 def _finite(numbers: dict) -> dict:

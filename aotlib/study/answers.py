@@ -31,6 +31,35 @@ def read_folder(folder: str | Path) -> list[dict]:
     return [_read(path) for path in paths]
 
 
+def gathered(study: str | Path, place: str | Path | None = None) -> list[dict]:
+    r"""The answers at `place`: a server's database, a folder of files, or the folder of a study, which holds both.
+
+    Args:
+        study: the folder of the plan, and the place of its answers when no other is given: ``answers.sqlite`` and the
+            files below ``answers``, as far as they are there.
+
+    Raises:
+        ValueError: when there is no answer, saying where one was looked for.
+
+    Taught in notebook 09.
+    """
+    from aotlib.study.database import NAME, export  # here: it is the server's
+
+    if place is not None and not Path(place, "plan.json").is_file():
+        return export(place) if Path(place).is_file() else read_folder(place)
+    study = Path(study if place is None else place)
+    found = export(study / NAME) if (study / NAME).is_file() else []
+    found += read_folder(study / "answers") if any((study / "answers").glob("**/*.json")) else []
+    if not found:
+        where = f"there is no answer in {study / NAME} nor in {study / 'answers'}"
+        if (study / "simulated").is_dir():
+            raise ValueError(
+                f"{where}; for simulated ones say --answers {study / 'simulated'} (notebook 9: answers_dir)"
+            )
+        raise ValueError(f"{where}; put files of answers there, or say with --answers (answers_dir) where they are")
+    return found
+
+
 def _read(path: Path) -> dict:
     try:
         given = json.loads(path.read_text(encoding="utf-8"))

@@ -56,8 +56,9 @@ def with_metrics(
     of two fills of a picture against the difference of their metric, `n` pairs of fills, each counted both ways round.
     `agreement` is the share of votes for the fill that the metric prefers, half of them where it prefers none.
     Intervals draw raters and images anew (`aotlib.study.resampling`); over methods they are wide, and do not say what
-    *other methods* would give. Images for which a metric is infinite or undefined are left out of its rows; a metric
-    without any other image has none, and one whose images do not connect all methods has no row "methods".
+    *other methods* would give; one rater or one image gives none. Images for which a metric is infinite or undefined
+    are left out of its rows; a metric without any other image has none, and one whose images do not connect all methods
+    has no row "methods".
 
     Args:
         metrics: of `metric_table`.
@@ -92,7 +93,8 @@ def _row(found: "_Methods | _Fills", votes: pd.DataFrame, n_resamples: int, seed
     clusters = {"raters": votes["rater"], "images": votes["image"], "n_resamples": n_resamples, "seed": seed}
     row = {"n": found.n, "spearman": value[0], "kendall": found.kendall()}
     if isinstance(found, _Methods):
-        low, high = ends(together(found, **clusters)[:, 0])
+        few = min(votes["rater"].nunique(), votes["image"].nunique()) < 2
+        low, high = (np.nan, np.nan) if few else ends(together(found, **clusters)[:, 0])
         return row | {"low": low, "high": high}
     low, high = two_way(found, **clusters).interval(value)
     fisher = {"spearman": np.tanh(value[0]), "low": np.tanh(low[0]), "high": np.tanh(high[0])}

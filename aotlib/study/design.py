@@ -5,7 +5,7 @@ Taught in notebook 09.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +93,23 @@ def schedule(methods: Sequence[str], images: Sequence[str], design: Design, *, s
     dealers = {kind: _dealer(kind, methods, images, design, rng) for kind in KINDS if getattr(design, kind)}
     items = {kind: _items(kind, methods, design.rank_of) for kind in dealers}
     return [_session(dealers, items, images, design, rng) for _ in range(design.sessions)]
+
+
+def repeats(sessions: Iterable[Sequence[dict]]) -> int:
+    r"""In how many sessions the same methods come twice on one image, in trials of one kind that count.
+
+    >>> once = _trial("pair", "a", ("ours", "grey"))
+    >>> repeats([[once, once | {"shown": ("grey", "ours")}], [once, once | {"catch": True}]])
+    1
+
+    Args:
+        sessions: the trials of each, of `schedule` or as they stand in a plan.
+
+    Taught in notebook 09.
+    """
+    counted = [[one for one in trials if not (one["catch"] or one["practice"])] for trials in sessions]
+    kinds = [[(one["kind"], one["image"], frozenset(one["shown"])) for one in trials] for trials in counted]
+    return sum(len(set(seen)) < len(seen) for seen in kinds)
 
 
 def _check(methods: Sequence[str], images: Sequence[str], design: Design) -> None:

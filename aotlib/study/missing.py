@@ -5,7 +5,13 @@ Taught in notebook 09.
 
 import pandas as pd
 
+from aotlib.study.abilities import Scale
+
 SHOWN = 10  # sessions in a message
+INTERVALS = "95 % intervals over both"  # what figures have where there are two raters and two images
+TESTS = "*: differs from 50 %, Holm-corrected"
+OF_ALPHA = "of alpha 95 % intervals over images"
+NONE = {TESTS: "no tests"}
 
 
 def nobody(screened: pd.DataFrame) -> str:
@@ -28,18 +34,29 @@ def nobody(screened: pd.DataFrame) -> str:
     return "\n".join(["the rule of the plan leaves out every session that was answered:", *told, *more])
 
 
-def note(raters: int, images: int) -> tuple[str, list[str]]:
-    r"""The small print of a figure, and sentences about what so few raters and images do not give.
+def note(votes: pd.DataFrame, has: str = "") -> str:
+    r"""The small print of a figure of these votes, and what else it `has` where both raters and images are many.
 
-    >>> note(12, 1)
-    ('12 raters, 1 image, no intervals', ['12 raters, 1 image: intervals and p take two of each'])
+    >>> votes = pd.DataFrame({"rater": list("aab"), "image": list("xyx")})
+    >>> note(votes, INTERVALS), note(votes), note(votes[:2], INTERVALS)
+    ('2 raters, 2 images, 95 % intervals over both', '2 raters, 2 images', '1 rater, 2 images, no intervals')
 
     Taught in notebook 09.
     """
+    raters, images = votes["rater"].nunique(), votes["image"].nunique()
     counts = f"{raters} rater{'s' * (raters != 1)}, {images} image{'s' * (images != 1)}"
-    if min(raters, images) > 1:
-        return f"{counts}, 95 % intervals over both", []
-    return f"{counts}, no intervals", [f"{counts}: intervals and p take two of each"]
+    if not has:
+        return counts
+    return f"{counts}, {has if min(raters, images) > 1 else NONE.get(has, 'no intervals')}"
+
+
+def intervals(votes: pd.DataFrame) -> list[str]:
+    r"""A sentence about the intervals that so few raters or images do not give.
+
+    Taught in notebook 09.
+    """
+    few = min(votes["rater"].nunique(), votes["image"].nunique()) < 2
+    return [f"{note(votes)}: intervals and p take two of each"] if few else []
 
 
 def agreement(measure: str) -> str:
@@ -52,13 +69,15 @@ def agreement(measure: str) -> str:
     return "it takes three methods, and two raters who judged all of them and found not all equal"
 
 
-def bounds(kind: str, apart: tuple[str, ...]) -> list[str]:
-    r"""What the abilities of methods that (almost) never won or never lost do not tell.
-
-    >>> bounds("abilities", ("grey",))
-    ['abilities: grey (almost) never won or never lost: a bound from its own votes; the mean of the others is 0']
+def bounds(kind: str, scale: Scale) -> list[str]:
+    r"""What the abilities of methods do not tell that (almost) never won or never lost, or that have too few votes.
 
     Taught in notebook 09.
     """
+    never = [name for name in scale.apart if name not in scale.few]
     told = "(almost) never won or never lost: a bound from its own votes; the mean of the others is 0"
-    return [f"{kind}: {', '.join(apart)} {told}"] if apart else []
+    found = [f"{kind}: {', '.join(never)} {told}"] if never else []
+    if scale.few:
+        told = "drawn anew, they often do not connect with the others"
+        found.append(f"{kind}: too few votes: {told}: {', '.join(scale.few)}; more raters and images mend that")
+    return found

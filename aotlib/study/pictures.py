@@ -96,6 +96,15 @@ def matrix(preferences: pd.DataFrame, order: Sequence[str], *, simulated: bool, 
     return _finished(fig, simulated, note)
 
 
+def placed(methods: pd.DataFrame) -> pd.Series:
+    r"""Which methods of a scale have a place in its figure: a finite ability, or the end of an interval.
+
+    Taught in notebook 09.
+    """
+    ends = methods[["ability", "low", "high"]]
+    return np.isfinite(ends).any(axis=1)
+
+
 def scale(methods: pd.DataFrame, *, simulated: bool, kind: str = "pair", note: str = "") -> Figure:
     r"""The ability of each method with its interval, the best on top; an arrow where it has one end only.
 

@@ -25,6 +25,8 @@ from aotlib.study.plackett_luce import Choices
 from aotlib.study.resampling import draws
 
 RARE = 0.025  # share of draws without a chain of wins: beyond, an end of a 95 % interval is infinite
+EXTREME = 0.1  # share of wins, or of losses, up to which a method (almost) never won or lost
+FEWEST = 10  # votes against the largest group that can say so alone
 FURTHEST = 40.0  # logits beyond all others at which an end is looked for
 Beaten = Callable[[np.ndarray], np.ndarray]  # how often each vote counts (B, V) -> wins of row over column (B, M, M)
 
@@ -57,6 +59,29 @@ def groups(
     _, label = connected_components(together, directed=False)
     largest = np.argsort(-np.bincount(label), kind="stable")
     return np.argsort(largest)[label]
+
+
+def one_sided(wins: np.ndarray, group: np.ndarray) -> np.ndarray:
+    r"""Whether each method (M,) out of group 0 won (almost) never or always, against all others or against that group.
+
+    Where it did neither, votes are too few to connect it: in themselves, or in as many draws as `groups` asks for.
+
+    Args:
+        wins: of row over column (M, M).
+
+    >>> one_sided(np.array([[0, 9, 2, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]), np.array([0, 1, 2, 3])).tolist()
+    [False, True, False, False]
+
+    Taught in notebook 09.
+    """
+    core, others = group == 0, ~np.eye(len(group), dtype=bool)
+    won, lost = (np.where(others, table, 0.0) for table in (wins, wins.T))
+
+    def extreme(against: np.ndarray, fewest: int) -> np.ndarray:
+        ends = np.stack([table[:, against].sum(1) for table in (won, lost)])
+        return (ends.sum(0) >= fewest) & (ends.min(0) <= EXTREME * ends.sum(0))
+
+    return ~core & (extreme(np.ones_like(core), 1) | extreme(core, FEWEST))
 
 
 def wins_of_pairs(pairs: Pairs) -> Beaten:

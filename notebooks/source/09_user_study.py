@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 9 · User study: which fill people prefer, and how sure that is
-# **You will** plan a study of five fills, find out how many raters it takes, and turn answers into preferences, abilities and
+# **You will** plan a study of fills, find out how many raters it takes, and turn answers into preferences, abilities and
 # intervals that hold what they promise. No person has answered here: *simulated raters* stand in, and everything made from their
-# answers says so. Put real answers into a folder, and the same cells analyse those.
+# answers says so. Name the folder of your own study in `plan_dir`, and the same cells analyse its answers.
 # **Needs** notebook 6. **Takes** 25 s on a CPU.
 # %% tags=["parameters"]
 data = "samples"  # samples, places2, celebahq, openlogo, or a folder
@@ -16,8 +16,8 @@ rank = 4  # rankings a session
 n_studies = 20  # simulated anew to see how often intervals hold the truth
 seed = 0  # of masks, plan, simulated raters and bootstrap
 demo = "../data/weights/aotgan_demo.safetensors"  # weights whose fills take part
-plan_dir = ""  # folder of a plan that was made by `aotlib study plan`; empty: this notebook makes one
-answers_dir = ""  # folder of real answers to that plan; empty: simulated raters
+plan_dir = ""  # folder of a study that was made by `aotlib study plan`; empty: this notebook makes one, with simulated raters
+answers_dir = ""  # where answers to that plan are, a folder or a server's database; empty: in plan_dir, as `study analyse` reads it
 coverage_dir = "../results/reference/study"  # a longer run of data/study_coverage.py
 data_dir = "../data/samples"  # where the data set is
 out_dir = "../results/notebook/09_user_study"  # figures, tables and metrics.json go here
@@ -40,30 +40,43 @@ from aotlib.study import plan as plans
 from aotlib.weights import load_generator
 
 figures.style(inline="jpeg")
-if bool(plan_dir) != bool(answers_dir):
-    raise ValueError("give plan_dir and answers_dir together: answers belong to one plan")
+own = not plan_dir  # the notebook's fills, plan and raters; else those of a study
+if answers_dir and own:
+    raise ValueError("answers_dir without plan_dir: answers belong to one plan, give its folder, too")
 # %% [markdown]
-# ## 9.1 Five fills of the same holes
+# ## 9.1 Fills of the same holes
 # Metrics compare a fill with the truth; people ask whether it looks natural. A study needs no more than folders of pictures with
 # the same names: one a method, one of truths, one of masks.
 # %%
-fills = {"AOT-GAN demo": evaluate.network_fill(load_generator(demo))} | FLOORS
-files = spread_evenly(dataset_files(data, data_dir, split), n_images)
-root = common_folder(files) or data_dir
-holes = manifest.make(files, size=size, buckets=BUCKETS[2:3], seed=seed, files_root=root)
 place = Path(out_dir, "pictures")
 shutil.rmtree(place, ignore_errors=True)
-for case in manifest.cases(holes, root, size=size, bucket=BUCKETS[2]):
-    name = f"{Path(case.name).stem}.png"
-    write_image(case.picture_u8, place / "truth" / name)
-    write_image((case.mask * 255).byte(), place / "masks" / name)
-    for method, fill in fills.items():
-        write_image(case.filled(fill), place / method / name)
-shown = [to_float(read_image(place / folder / name)) for folder in (*fills, "truth")]
-fig = figures.grid([[figures.show_holes(shown[-1], case.mask), *shown]], ["input", *fills, "truth"])
+if own:
+    fills = {"AOT-GAN demo": evaluate.network_fill(load_generator(demo))} | FLOORS
+    files = spread_evenly(dataset_files(data, data_dir, split), n_images)
+    root = common_folder(files) or data_dir
+    holes = manifest.make(files, size=size, buckets=BUCKETS[2:3], seed=seed, files_root=root)
+    for case in manifest.cases(holes, root, size=size, bucket=BUCKETS[2]):
+        name = f"{Path(case.name).stem}.png"
+        write_image(case.picture_u8, place / "truth" / name)
+        write_image((case.mask * 255).byte(), place / "masks" / name)
+        for method, fill in fills.items():
+            write_image(case.filled(fill), place / method / name)
+    names, most = list(fills), 60
+    shown = [to_float(read_image(place / folder / name)) for folder in (*names, "truth")]
+    shown = [figures.show_holes(shown[-1], case.mask), *shown]
+# %%
+if not own:
+    plan = plans.read(plan_dir)
+    names, most = plan["methods"], len(plan["images"])
+    pair = sum(one["kind"] == "pair" and not (one["catch"] or one["practice"]) for one in plan["sessions"][0]["trials"])
+    if not pair:
+        raise ValueError(f"{plan_dir}: no trial shows two fills, which this notebook is about; use `aotlib study analyse`")
+    at = {one["method"] or one["role"]: one["path"] for one in plan["files"].values() if one["image"] == plan["images"][0]}
+    shown = [to_float(read_image(Path(plan_dir, at[name]))) for name in ("input", *names, "truth")]
+fig = figures.grid([shown], ["input", *names, "truth"])
 plt.show()
 # %% [markdown]
-# Read it: which of the five would you take for a photograph? Your answer is one vote, on one image.
+# Read it: which of the fills would you take for a photograph? Your answer is one vote, on one image.
 #
 # ## 9.2 How many votes?
 # Let a fill be preferred with probability $p$. The exact binomial test of $p = 1/2$ with $n$ *independent* votes finds it with
@@ -82,11 +95,11 @@ print(f"60 of 100: p = {rates.exact_p(60, 100):.3f}, Wilson's interval {low:.3f}
 for preference in (0.55, 0.6, 0.65, 0.7):
     exact, normal = power.votes_needed(preference), power.approximate_votes(preference)
     print(f"preferred by {preference:.0%}: {exact} independent votes ({normal} by the normal approximation)")
-needed = power.table(n_methods=len(fills), n_images=60, trials=pair)
-print("\nof each pair, with clusters, 60 images:")
+needed = power.table(n_methods=len(names), n_images=most, trials=pair)
+print(f"\nof each pair, with clusters, {most} images:")
 print(needed.round(2).to_string(index=False))
 # %% [markdown]
-# Read it: a test and an interval need not agree at the edge, and 100 votes are few. Small preferences are out of reach for 60 images, however
+# Read it: a test and an interval need not agree at the edge, and 100 votes are few. Small preferences are out of reach for few images, however
 # many raters come: more raters do not make more images. `votes_all` and `raters_all` are the price of naming no comparison beforehand.
 #
 # ## 9.3 The plan, before anyone is asked
@@ -94,12 +107,12 @@ print(needed.round(2).to_string(index=False))
 # trials* show the truth beside noise, or noise among the fills to rank. The plan also fixes who is left out. Raters get `plans.public`:
 # random names, which follow from a secret that stays in the plan.
 #
-# **Guess**: how often does each of the ten pairs come on each image?
+# **Guess**: how often does each pair of methods come on each image?
 # %% tags=["nbval-check-output"]
 from aotlib.study.design import Design
 
-design = Design(sessions=sessions, pair=pair, real=real, rank=rank, seed=seed)
-if not answers_dir:
+if own:
+    design = Design(sessions=sessions, pair=pair, real=real, rank=rank, seed=seed)
     plan_dir = f"{out_dir}/plan"
     shutil.rmtree(plan_dir, ignore_errors=True)
     shown_to = {"masks": place / "masks", "design": design, "secret": "of this notebook"}  # yours is random
@@ -122,13 +135,16 @@ print(f"{html.name}?session=0 to ?session={len(plan['sessions']) - 1}: {html.sta
 # ## 9.4 Raters
 # Simulated raters have a *world*: abilities in logits that we choose here, which are **not** the methods' true ones, and tastes that
 # vary from rater to rater and from image to image. Four of them are no good raters: one leans to the left, one tires, one does not look,
-# one answers the opposite. If `answers_dir` names a folder, these lines read it instead.
+# one answers the opposite. Where `plan_dir` names a study, these lines read its answers instead.
 # %%
 from aotlib.study import answers, marks, pictures, simulate
 
-world = simulate.World(dict(zip([*fills, "truth"], (0.7, -0.9, 0.0, -0.2, 0.4, 1.2))), side=0.25)
-kinds = ["careful"] * (sessions - 4) + ["leaning", "tired", "inattentive", "adversarial"]
-given = answers.read_folder(answers_dir) if answers_dir else simulate.answers(plan, world, raters=kinds, seed=seed)
+if own:
+    world = simulate.World(dict(zip([*fills, "truth"], (0.7, -0.9, 0.0, -0.2, 0.4, 1.2))), side=0.25)
+    kinds = ["careful"] * (sessions - 4) + ["leaning", "tired", "inattentive", "adversarial"]
+    given = simulate.answers(plan, world, raters=kinds, seed=seed)
+else:
+    given = answers.gathered(plan_dir, answers_dir or None)
 votes = answers.votes(plan, given)
 simulated = bool(votes.simulated.any())
 label = marks.named("", simulated)  # in the name of every file
@@ -144,24 +160,28 @@ plt.show()
 # ## 9.5 Who is left out
 # By the plan's rule and nothing else. Whoever looks at results first and then decides whom to leave out can prove anything.
 #
-# **Guess**: which of the four bad raters does a catch trial find?
+# **Guess**: which of the four bad simulated raters does a catch trial find?
 # %%
-from aotlib.study import screening
+from aotlib.study import missing, screening
 
 screened = screening.screen(votes, plan)
 counted = screening.kept(votes, screened)
 tables.write(marks.marked(screened, simulated), f"{out_dir}/tables", f"{label}raters")
+if counted.empty:
+    raise ValueError(missing.nobody(screened))
 out = screened[screened.left_out != ""]
-print(marks.said(out[["session", "catches", "failed", "median_s", "left_out"]].to_string(index=False), simulated))
+told = out[["session", "catches", "failed", "median_s", "left_out"]].to_string(index=False) if len(out) else "nobody is left out"
+print(marks.said(told, simulated))
 # %% [markdown]
 # Read it: who does not look, and who answers the opposite, fail where everybody else succeeds. Leaning to a side does not fail a catch
-# trial: the model has to take care of it (9.8). Tiring shows only when catch trials come late.
+# trial: the model has to take care of it (9.8). Who tires stops looking towards the end, so that a late catch trial may find it, as it
+# did above if the tired rater's session, the last but two, is listed.
 #
 # ## 9.6 Preferred how often?
 # $\hat{p} = \mathrm{wins}/n$ with Wilson's interval
 # $$ \frac{\hat{p} + z^2/2n \pm z\sqrt{\hat{p}(1-\hat{p})/n + z^2/4n^2}}{1 + z^2/n}, $$
 # once with all $n$ votes and once with $n$ divided by the design effect, which is measured: raters are drawn anew with all their
-# votes, and images with all theirs. Ten pairs are ten tests, so that $p$ is Holm-corrected.
+# votes, and images with all theirs. Each pair is a test, ten of them with five methods, so that $p$ is Holm-corrected.
 #
 # **Guess**: which interval is wider?
 # %%
@@ -172,8 +192,9 @@ fig = pictures.preference_bars(preferred, plan["methods"][0], simulated=simulate
 figures.save(fig, f"{out_dir}/figures", f"{label}preferences")
 plt.show()
 # %% [markdown]
-# Read it: a bar that is blue differs from 50 % after the correction. The wider interval, drawn here, asks what other raters and other images
-# would say; Wilson's asks only what the same ones would say if they voted again.
+# Read it: a bar that is blue differs from 50 % after the correction. The interval drawn here is that of one comparison by itself; Holm's
+# correction asks more, as all pairs are tested at once, so that a bar can be grey although its interval excludes 50 %. The wider
+# interval, which is drawn, asks what other raters and other images would say; Wilson's, what the same ones would say if they voted again.
 #
 # ## 9.7 Does an interval hold what it promises?
 # Only where the truth is known can that be tested: simulate the study again and again, and count.
@@ -208,18 +229,22 @@ from aotlib.study.bradley_terry import tables as vote_tables
 theta = np.array([np.log(3), np.log(3), 0])  # A, B, C: B beats C with 3 : 1
 print("A beats C with", chance(theta)[0, 2].round(2))
 scale = abilities.estimate(counted, plan["methods"], seed=seed)
-won, lost = vote_tables(pairs_of(counted[counted.kind == "pair"], plan["methods"]))  # by the method on the left, on the right
-best = fit(won, lost, prior=0)
-expected = (won + lost) * chance(best.theta, best.side)
-surplus = (won - expected).sum(2) - (won - expected).sum(1)  # on the left, and on the right
-print(marks.said(f"wins beyond what the model expects, largest: {abs(surplus).max():.4f}", simulated))
+if scale.apart:
+    print(marks.said("\n".join(missing.bounds("abilities", scale)), simulated))
+else:
+    won, lost = vote_tables(pairs_of(counted[counted.kind == "pair"], plan["methods"]))  # by the method on the left, on the right
+    best = fit(won, lost, prior=0)
+    expected = (won + lost) * chance(best.theta, best.side)
+    surplus = (won - expected).sum(2) - (won - expected).sum(1)  # on the left, and on the right
+    print(marks.said(f"wins beyond what the model expects, largest: {abs(surplus).max():.4f}", simulated))
 # %%
 tables.write(marks.marked(scale.methods, simulated), f"{out_dir}/tables", f"{label}abilities")
 tables.write(marks.marked(scale.differences, simulated), f"{out_dir}/tables", f"{label}differences")
-fig = pictures.scale(scale.methods, simulated=simulated)
-figures.save(fig, f"{out_dir}/figures", f"{label}abilities")
-plt.show()
-if simulated:
+if pictures.placed(scale.methods).sum() > 1:
+    fig = pictures.scale(scale.methods, simulated=simulated)
+    figures.save(fig, f"{out_dir}/figures", f"{label}abilities")
+    plt.show()
+if own:  # answers do not tell the abilities that their raters were given
     true = simulate.true_abilities(world, plan["methods"])
     held = scale.methods.assign(true=scale.methods.method.map(dict(zip(plan["methods"], true.theta[0]))))
     print(marks.said(held.round(2).to_string(index=False), simulated))
@@ -240,8 +265,9 @@ print(marks.said(told, simulated))
 # %% [markdown]
 # Read it: along a row or column of the matrix numbers should change in one direction; where they do not, one scale hides something, and the deviance
 # from a table with a number for every pair (ties left aside) says whether by more than chance. Simulated raters do follow one scale, but
-# for tastes of their own: a p below 0.05 is one of the false alarms then, five in a hundred. A lean to the left, where there is one,
-# favours no method, as each stands there as often as on the right; it costs precision.
+# for tastes of their own: a small p, such as that of this notebook's own raters, is a false alarm then, which comes without any reason in
+# up to five studies of a hundred at 0.05 and one at 0.01; from one study nobody can tell it from a true one. A lean to the left, where there
+# is one, favours no method, as each stands there as often as on the right; it costs precision.
 #
 # ## 9.9 Real or fake?
 # One picture, no input beside it. Half of all trials show photographs, some more or fewer in each session: a rater who calls everything
@@ -298,16 +324,19 @@ if len(agreed):
 # %%
 from aotlib.study import correlation
 
-parts = [folders.score(place / "truth", place / name, place / "masks", name=name).images for name in fills]
-long = pd.concat(parts, ignore_index=True)
-long.to_csv(Path(out_dir, "tables", "metrics.csv"), index=False)
-if set(plan["methods"]) <= set(long.method) and set(plan["images"]) <= set(long.image):
+if own:
+    parts = [folders.score(place / "truth", place / name, place / "masks", name=name).images for name in fills]
+    long = pd.concat(parts, ignore_index=True)
+    long.to_csv(Path(out_dir, "tables", "metrics.csv"), index=False)
     chosen = long[long.metric.isin(("psnr", "ssim", "hole_l1"))]
     seen = correlation.with_metrics(counted, correlation.metric_table(chosen, plan), plan["methods"], seed=seed)
     tables.write(marks.marked(seen, simulated), f"{out_dir}/tables", f"{label}metrics")
     fig = pictures.metric_agreement(seen, simulated=simulated)
     figures.save(fig, f"{out_dir}/figures", f"{label}metrics")
     plt.show()
+else:
+    print("skipped: this study's folders of results are not known here. `aotlib evaluate --images FILE.csv` scores each of them;")
+    print(f"then: aotlib study analyse {plan_dir} --metrics FILE.csv, once for each file")
 # %% [markdown]
 # Read it: what agreement there is comes from the order of the methods, such as mean colour being last for both; with five methods alone nobody can
 # tell (`level` "methods" in the table). Image by image, invented tastes know nothing of pixels.
@@ -367,13 +396,18 @@ for (left, right), choice in counted.loc[counted.kind == "pair", ["shown", "choi
     won[left], won[right] = won[left] + score, won[right] + 1 - score
 share = (won / played).sort_values(ascending=False)
 print(marks.said(share.round(3).to_string(), simulated))
-print("the same order as the abilities:", list(share.index) == list(scale.methods.method))  # equal shares have none
+in_order = share.reindex(scale.methods.method).round(9)  # two equal shares may stand either way round
+print("the same order as the abilities, but for equal shares:", in_order.is_monotonic_decreasing)
 # %%
+def finite(number):
+    return float(number) if np.isfinite(number) else None
+
+
 runs.finish(
     out_dir,
     {"simulated": simulated, "raters": len(screened), "left_out": len(out), "votes": len(counted),
-     "ability": {one.method: one.ability if np.isfinite(one.ability) else None for one in scale.methods.itertuples()}, "alpha": alpha.alpha,
-     "design_effect": float(preferred.design_effect.mean())},
+     "ability": {one.method: finite(one.ability) for one in scale.methods.itertuples()}, "alpha": finite(alpha.alpha),
+     "design_effect": finite(preferred.design_effect.mean())},
 )  # fmt: skip
 # %% [markdown]
 # ## What to remember
