@@ -17,7 +17,7 @@ with records.each_folder_once():  # not once for each notebook: a folder of a mi
     DATA = {name: records.fingerprint(source) if source else None for name, source in SOURCES.items()}
 FRAME = ("__main__", "cases_cli", "cli", "cluster", "compare_cli", "convert", "evaluate_cli", "folders", "kept")
 FRAME += ("matching", "report", "scorecard", "study_answers_cli", "study_cli")  # they change no notebook
-FRAME += ("study/database", "study/guard", "study/progress", "study/server", "study/serving", "study/store")  # nor do these
+FRAME += ("study/guard", "study/progress", "study/server", "study/serving", "study/store")  # nor do these
 HERE = Path(workflow.basedir)
 CODE = [path.relative_to(HERE / "aotlib").with_suffix("").as_posix() for path in (HERE / "aotlib").rglob("*.py")]
 CODE = sorted(f"aotlib/{name}.py" for name in CODE if name not in FRAME)
