@@ -47,7 +47,9 @@ def opened(browser, folder, plan):
 
     def opens(session, width=1280, *, look=lambda name: None, touches=False, dark=False):
         address = f"{(folder / 'page.html').as_uri()}?session={session}"
-        browser.show(address, width, dark=dark, touch=touches)
+        nothing = folder / "nothing.html"  # of the same origin, and no page that could keep something meanwhile
+        nothing.write_text("<!doctype html><title>nothing</title>", encoding="utf-8")
+        browser.show(nothing, width)
         browser.ask("localStorage.clear()")
         browser.show(address, width, dark=dark, touch=touches)
         return Rater(browser, plan["sessions"][session]["trials"], touches=touches, look=look)
