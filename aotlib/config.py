@@ -79,11 +79,7 @@ class TrainConfig:
                 check_choice(field.name, getattr(self, field.name), get_args(field.type))
         if self.mask_low > self.mask_high:
             raise ValueError(f"mask_low = {self.mask_low} is larger than mask_high = {self.mask_high}")
-        weights = {f"weight_{name}": getattr(self, f"weight_{name}") for name in ("adv", "rec", "per", "sty")}
-        if wrong := [f"{name} = {value}" for name, value in weights.items() if not value >= 0]:
-            raise ValueError(f"{wrong[0]}: a loss is weighted with 0 or more; 0 leaves it out")
-        if not any(weights.values()):
-            raise ValueError("all loss weights are 0: nothing would be learnt; give at least one of them")
+        self._check_weights()
         if self.soft_size < 2 or self.soft_size % 2 or self.soft_sigma <= 0:
             window = f"soft_size = {self.soft_size}, soft_sigma = {self.soft_sigma}"
             raise ValueError(f"the soft mask's window needs an even side and a sigma above 0, got {window}")
@@ -101,6 +97,13 @@ class TrainConfig:
         for name in ("mask_low", "mask_high", "crop_low", "lr_fall", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share from 0 to 1, got {getattr(self, name)}")
+
+    def _check_weights(self) -> None:
+        weights = {f"weight_{name}": getattr(self, f"weight_{name}") for name in ("adv", "rec", "per", "sty")}
+        if wrong := [f"{name} = {value}" for name, value in weights.items() if not value >= 0]:
+            raise ValueError(f"{wrong[0]}: a loss is weighted with 0 or more; 0 leaves it out")
+        if not any(weights.values()):
+            raise ValueError("all loss weights are 0: nothing would be learnt; give at least one of them")
 
     def _check_rates(self) -> None:
         branch_width(4 * self.width, self.rates)
