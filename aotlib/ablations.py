@@ -66,7 +66,7 @@ def check_alike(found: Runs, path: str | Path) -> None:
     Taught in notebook 08.
     """
     changed = _changes(path)
-    records = {key: _record(folder) for key, folder in found.items() if _record(folder)}
+    records = {key: record for key, folder in found.items() if (record := _record(folder))}
     of_full = [record for (variant, _), record in records.items() if variant == FULL]
     for (variant, seed), record in records.items() if of_full else []:
         expected = of_full[0]["parameters"] | changed.get(variant, {}) | {"seed": seed}

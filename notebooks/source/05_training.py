@@ -3,7 +3,7 @@
 # **You will** make one step of the generator and one of the discriminator by hand, check that neither moves the other,
 # then train, stop, go on, and watch the fills grow.
 # **Needs** notebooks 2 to 4. **Takes** 25 s at these defaults, which learn little; `profiles/course.yaml` trains for
-# about five minutes on two CPU cores, and `profiles/paper.yaml` is the paper's size, for a GPU.
+# one and a half to five minutes on two CPU cores, and `profiles/paper.yaml` is the paper's size, for a GPU.
 # %% tags=["parameters"]
 method = "aot"  # or a compared one: context_encoder, ca, pconv, pen_net, edge_connect, gated_conv, hifill
 data = "samples"  # samples, places2, celebahq, openlogo, or a folder with train/ and val/
